@@ -1,0 +1,24 @@
+"""Where the shipped data lie: one locator for a checkout, an installed wheel and a frozen app."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+
+def root() -> Path:
+    """The folder of shipped data. Raises FileNotFoundError when an installation lacks it."""
+    package = Path(__file__).resolve().parent
+    places = [package / "_resources", package.parent / "resources"]
+    frozen = getattr(sys, "_MEIPASS", None)
+    if frozen:
+        places.insert(0, Path(frozen) / "resources")
+    for place in places:
+        if place.is_dir():
+            return place
+    raise FileNotFoundError("EchoQ's data folder is missing from this installation: install it again")
+
+
+def path(*parts: str) -> Path:
+    """Path of a shipped file or folder, e.g. `path("weights")`; it need not exist."""
+    return root().joinpath(*parts)
