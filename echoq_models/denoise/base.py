@@ -31,8 +31,8 @@ class Settings:
 class Prepared:
     """What `Denoiser.prepare` fixes for a loop, so that a frame's result depends on nothing else.
 
-    method: the denoiser's name.  facts: figures worth telling a person or writing to a header (sigma, weights'
-    sha256, architecture, device).  state: the denoiser's own (sector, network, ...).
+    method: the denoiser's name.  facts: figures worth telling a person or writing to a header (sigma, the
+    weights' sha256, architecture, device).  state: the denoiser's own (sector, network, ...).
     """
 
     method: str
