@@ -1,0 +1,203 @@
+"""One loop denoised and written, alone or side by side: the job that the command line and the worker share.
+
+Frames stream from denoiser to writer, so memory stays at the source loop and one batch for each method.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echoq_models.cine.loop import CineLoop
+from echoq_models.denoise.base import Cancel, Settings, never
+from echoq_models.errors import Cancelled, OutputError
+from echoq_models.runtime.compose import Canvas
+
+ORIGINAL = "original"
+PICTURES = (".mp4", ".avi", ".gif", "")  # what a side-by-side picture can be written as; "" is a folder of PNG
+
+Progress = Callable[[int, int, str], None]  # done, total, what is going on
+Frames = Iterator[NDArray[np.uint8]]
+
+
+def silent(done: int, total: int, text: str) -> None:
+    """A progress receiver that ignores what it hears."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What to write.
+
+    method: a denoiser's name, or "original".  side_by_side: pane names in order, e.g. ("original", "fast");
+    empty writes the denoised loop alone.  lossless: for metrics instead of for slides.
+    overwrite: False refuses to replace a file that is there.
+    """
+
+    method: str = "fast"
+    settings: Settings = field(default_factory=Settings)
+    side_by_side: tuple[str, ...] = ()
+    lossless: bool = False
+    overwrite: bool = True
+
+
+def denoise_file(
+    source: Path,
+    output: Path,
+    options: ExportOptions,
+    progress: Progress = silent,
+    cancel: Cancel = never,
+) -> dict[str, Any]:
+    """Read `source`, denoise it and write `output`, whose suffix chooses the format.
+
+    Returns the facts of what was written, ready for JSON. Raises InputError, WeightsError, OutputError, and
+    Cancelled within one batch of `cancel()` turning true; nothing half-written is left behind.
+    """
+    from echoq_models.cine import read
+
+    check_output(source, output, options)
+    check_methods(panes_of(options))
+    progress(0, 0, "reading")
+    loop = read(source, progress=lambda done, total: _reading(done, total, progress, cancel))
+    return _denoise(loop, source, output, options, progress, cancel)
+
+
+def _reading(done: int, total: int, progress: Progress, cancel: Cancel) -> None:
+    if cancel():
+        raise Cancelled("Cancelled while reading.")
+    progress(done, total, "reading")
+
+
+def _denoise(
+    loop: CineLoop, source: Path, output: Path, options: ExportOptions, progress: Progress, cancel: Cancel
+) -> dict[str, Any]:
+    """`denoise_file` once the loop is in memory."""
+    from echoq_models.denoise import registry
+
+    started = time.monotonic()
+    names = panes_of(options)
+    facts: dict[str, dict[str, Any]] = {}
+    streams: list[Frames] = []
+    for name in names:
+        if name == ORIGINAL:
+            streams.append(iter(loop.frames))
+            continue
+        denoiser = registry.get(name)
+        prepared = denoiser.prepare(loop, options.settings)
+        facts[name] = dict(prepared.facts)
+        running = denoiser.run(loop, prepared, range(len(loop)), cancel)
+        streams.append(frame for _, frame in running)
+    written = _write(loop, output, options, streams, progress, cancel)
+    seconds = time.monotonic() - started
+    return {
+        "input": str(source),
+        "kind": loop.kind,
+        **written,
+        "methods": facts,
+        "seconds": round(seconds, 3),
+        "frames_per_second": round(len(loop) / seconds, 2),
+        "warnings": list(loop.warnings),
+    }
+
+
+def export_loop(
+    loop: CineLoop,
+    output: Path,
+    options: ExportOptions,
+    frames_of: Callable[[str], Sequence[NDArray[np.uint8]] | NDArray[np.uint8]],
+    progress: Progress = silent,
+    cancel: Cancel = never,
+) -> dict[str, Any]:
+    """Write a loop whose denoised frames are there already.
+
+    frames_of: gives the uint8 (T, H, W) frames of a method's name; it is not asked for "original".
+    Returns and raises as `denoise_file`.
+    """
+    if loop.source is not None:
+        check_output(loop.source, output, options)
+    started = time.monotonic()
+    streams: list[Frames] = []
+    for name in panes_of(options):
+        frames = loop.frames if name == ORIGINAL else frames_of(name)
+        if len(frames) != len(loop):
+            raise OutputError(f"{output}: {name} has {len(frames)} of {len(loop)} frames; wait until it is done")
+        streams.append(iter(frames))
+    written = _write(loop, output, options, streams, progress, cancel)
+    return {
+        "input": str(loop.source or ""),
+        "kind": loop.kind,
+        **written,
+        "seconds": round(time.monotonic() - started, 3),
+    }
+
+
+def panes_of(options: ExportOptions) -> tuple[str, ...]:
+    """The methods that an export needs, "original" included where it is shown."""
+    return options.side_by_side or (options.method,)
+
+
+def title_of(name: str) -> str:
+    """The title of a pane: "Original", or what the denoiser calls itself."""
+    from echoq_models.denoise import registry
+
+    return "Original" if name == ORIGINAL else registry.get(name).title
+
+
+def check_methods(names: Sequence[str]) -> None:
+    """Raise WeightsError when a method cannot run here, EchoQError when there is none of that name."""
+    from echoq_models.denoise import registry
+    from echoq_models.errors import WeightsError
+
+    for name in names:
+        if name != ORIGINAL and (missing := registry.get(name).available()):
+            raise WeightsError(f"{name} cannot run: {missing}")
+
+
+def check_output(source: Path, output: Path, options: ExportOptions) -> None:
+    """Raise OutputError before any work when `output` cannot be what is asked for."""
+    if output.resolve() == source.resolve():
+        raise OutputError(f"{output}: this is the input itself; choose another output")
+    if not options.overwrite and output.exists():
+        raise OutputError(f"{output}: exists already; choose another name or allow overwriting")
+    if options.side_by_side and output.suffix.lower() not in PICTURES:
+        raise OutputError(
+            f"{output}: side by side is a picture, {output.suffix} holds one loop; use .mp4, .avi, .gif or a folder"
+        )
+
+
+def _write(
+    loop: CineLoop,
+    output: Path,
+    options: ExportOptions,
+    streams: Sequence[Frames],
+    progress: Progress,
+    cancel: Cancel,
+) -> dict[str, Any]:
+    """Stream the panes into `output`; the writer renames a finished file and drops an unfinished one."""
+    from echoq_models.cine.writer import open_writer
+
+    names = panes_of(options)
+    canvas = Canvas([title_of(name) for name in names], loop.size) if options.side_by_side else None
+    total = len(loop)
+    text = f"writing {output.name}"
+    with ExitStack() as stack:
+        writer = stack.enter_context(
+            open_writer(output, canvas.size if canvas else loop.size, loop.times_ms, lossless=options.lossless)
+        )
+        done = 0
+        for frames in zip(*streams, strict=False):  # a stream ends early only when cancelled: checked below
+            if cancel():
+                break
+            picture = [loop.rgb(done, frame) for frame in frames]
+            writer.add(canvas.draw(picture) if canvas else picture[0])
+            done += 1
+            progress(done, total, text)
+        if done < total:
+            raise Cancelled(f"Cancelled after {done} of {total} frames; {output.name} was not written.")
+    return {"output": str(output), "frames": total, "height": loop.size[0], "width": loop.size[1]}
