@@ -22,3 +22,11 @@ def root() -> Path:
 def path(*parts: str) -> Path:
     """Path of a shipped file or folder, e.g. `path("weights")`; it need not exist."""
     return root().joinpath(*parts)
+
+
+def sample() -> tuple[Path, Path]:
+    """The sample loop and its region file. The loop is the cardiac one that ships inside pydicom."""
+    from pydicom.examples import get_path
+
+    loop = Path(get_path("ybr_color"))
+    return loop, path("sample", f"{loop.stem}.roi.json")
