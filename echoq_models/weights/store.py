@@ -100,6 +100,11 @@ class Entry:
     problem: str | None = None
 
 
+def is_name(name: str) -> bool:
+    """Whether `name` can name weights: letters, digits, '_', '-' and '.', beginning with a letter or digit."""
+    return _NAME.fullmatch(name) is not None
+
+
 def user_folder() -> Path:
     """Where imported weights live: `$ECHOQ_WEIGHTS`, else the system's place for user data."""
     override = os.environ.get("ECHOQ_WEIGHTS")
@@ -112,7 +117,7 @@ def list_weights() -> list[Entry]:
     for folder, user in ((resources.path("weights"), False), (user_folder(), True)):
         if folder.is_dir():
             stems = {p.stem for p in folder.iterdir() if p.suffix in (".safetensors", ".json")}
-            entries |= {stem: _entry(folder, stem, user) for stem in stems if _NAME.fullmatch(stem)}
+            entries |= {stem: _entry(folder, stem, user) for stem in stems if is_name(stem)}
     return [entries[name] for name in sorted(entries)]
 
 
@@ -123,9 +128,7 @@ def find(name: str) -> Entry:
             if entry.problem:
                 raise WeightsError(entry.problem)
             return entry
-    raise WeightsError(
-        f"There are no weights called '{name}': import them (echoq weights import) or train them."
-    )
+    raise WeightsError(f"There are no weights called '{name}': import them (echoq weights import) or train them.")
 
 
 def load(which: str | Entry) -> tuple[Card, dict[str, Tensor]]:
@@ -138,9 +141,7 @@ def load(which: str | Entry) -> tuple[Card, dict[str, Tensor]]:
         raise WeightsError(entry.problem or f"{entry.path} has no model card.")
     content = _read(entry.path)
     if hashlib.sha256(content).hexdigest() != entry.card.sha256:
-        raise WeightsError(
-            f"{entry.path} is not the file its model card describes (sha256 differs): import it again."
-        )
+        raise WeightsError(f"{entry.path} is not the file its model card describes (sha256 differs): import it again.")
     tensors = parse(content, entry.path)
     check(entry.card.architecture, tensors, entry.path)
     return entry.card, tensors
@@ -164,7 +165,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], card: Card, *, half: bool = 
     import torch
     from safetensors.torch import save as serialise
 
-    if path.suffix != ".safetensors" or not _NAME.fullmatch(path.stem):
+    if path.suffix != ".safetensors" or not is_name(path.stem):
         raise ValueError(f"{path.name} is not a name for weights, such as fast.safetensors")
     stored = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
     if half:
@@ -172,7 +173,11 @@ def save(path: Path, tensors: Mapping[str, Tensor], card: Card, *, half: bool = 
         for key, value in stored.items():
             if not torch.isfinite(value).all():
                 raise ValueError(f"'{key}' has values that fp16 cannot hold")
-    content = serialise(stored, metadata={"format": "pt"})
+    return write(path, serialise(stored, metadata={"format": "pt"}), card)
+
+
+def write(path: Path, content: bytes, card: Card) -> Entry:
+    """Write the bytes of a safetensors file and its card, as `save` does. Raises OutputError."""
     card = replace(card, name=path.stem, sha256=hashlib.sha256(content).hexdigest())
     user = path.parent.resolve() == user_folder().resolve()
     try:
@@ -211,14 +216,14 @@ def check(architecture: Mapping[str, Any], tensors: Mapping[str, Tensor], path: 
         with torch.device("meta"):
             wanted = builder.build(dict(architecture)).state_dict()
     except (KeyError, TypeError, ValueError, WeightsError) as error:
-        raise WeightsError(f"{path} describes a '{family}' network that cannot be built: {error}.") from error
+        raise WeightsError(
+            f"{path} describes a '{family}' network that cannot be built: {str(error).rstrip('.')}."
+        ) from error
     for key in sorted(wanted.keys() | tensors.keys()):
         if key not in tensors:
             raise WeightsError(f"{path} does not fit its architecture '{family}': '{key}' is missing.")
         if key not in wanted:
-            raise WeightsError(
-                f"{path} does not fit its architecture '{family}': it has no place for '{key}'."
-            )
+            raise WeightsError(f"{path} does not fit its architecture '{family}': it has no place for '{key}'.")
         if (have := tuple(tensors[key].shape)) != (want := tuple(wanted[key].shape)):
             misfit = f"'{key}' is {have} where {want} is expected"
             raise WeightsError(f"{path} does not fit its architecture '{family}': {misfit}.")
@@ -229,9 +234,7 @@ def read_card(path: Path) -> Card:
     try:
         return Card.from_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise WeightsError(
-            f"{path.with_suffix('.safetensors')} has no model card: {path.name} is missing."
-        ) from None
+        raise WeightsError(f"{path.with_suffix('.safetensors')} has no model card: {path.name} is missing.") from None
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"The model card {path} cannot be read: {error}.") from error
 
