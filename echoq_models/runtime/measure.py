@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +18,6 @@ from echoq_models.runtime.export import ORIGINAL, Progress, check_methods, silen
 if TYPE_CHECKING:
     from echoq_models.regions import Regions
 
-Mask = NDArray[np.bool_]
-
 
 def measure(
     loop: CineLoop,
@@ -31,31 +29,51 @@ def measure(
 ) -> dict[str, Any]:
     """gCNR between left ventricle and myocardium of every frame, for "original" and each of `methods`.
 
-    Computed on arrays in memory, never on a written video. Returns plain data, ready for JSON: "frames",
-    "times_ms", "lv_pixels" and "myocardium_pixels" (the fewest of any frame), "null_gcnr" (what two equal
-    distributions of that size would read), "small_regions", "methods": name -> {"gcnr", "median", "low",
-    "high", "facts"}, "lossy", "warnings". Raises RegionError, WeightsError, Cancelled.
+    Returns what `measure_frames` returns, each method with its "facts". Raises RegionError, WeightsError,
+    Cancelled.
     """
     from echoq_models.denoise import registry
-    from echoq_models.metrics.gcnr import SMALL_REGION_PIXELS, null_gcnr
 
-    wanted = [ORIGINAL, *(name for name in dict.fromkeys(methods) if name != ORIGINAL)]
-    check_methods(wanted)
     regions.check(loop.size)
-    masks = _masks(regions, loop.size)
-    pixels = [tuple(int(mask.sum()) for mask in masks(t)) for t in (range(len(loop)) if regions.frames else (0,))]
-    lv, myocardium = (min(counts) for counts in zip(*pixels, strict=True))
-    results: dict[str, Any] = {}
-    for name in wanted:
-        facts: dict[str, Any] = {}
-        frames: Iterable[tuple[int, NDArray[np.uint8]]] = enumerate(loop.frames)
-        if name != ORIGINAL:
+    check_methods(methods)
+    facts: dict[str, dict[str, Any]] = {}
+    streams: dict[str, Iterable[NDArray[np.uint8]]] = {ORIGINAL: loop.frames}
+    for name in methods:
+        if name not in streams:
             denoiser = registry.get(name)
             prepared = denoiser.prepare(loop, settings)
-            facts = dict(prepared.facts)
-            frames = denoiser.run(loop, prepared, range(len(loop)), cancel)
-        values = _values(frames, masks, len(loop), partial(_tell, progress, len(loop), name), cancel)
-        results[name] = {**_summary(values), "facts": facts}
+            facts[name] = dict(prepared.facts)
+            streams[name] = (frame for _, frame in denoiser.run(loop, prepared, range(len(loop)), cancel))
+    found = measure_frames(loop, regions, streams, progress, cancel)
+    for name, result in found["methods"].items():
+        result["facts"] = facts.get(name, {})
+    return found
+
+
+def measure_frames(
+    loop: CineLoop,
+    regions: Regions,
+    frames: Mapping[str, Iterable[NDArray[np.uint8]]],
+    progress: Progress = silent,
+    cancel: Cancel = never,
+) -> dict[str, Any]:
+    """gCNR of every frame of what is already denoised, or is while it is asked for.
+
+    frames: name -> the loop's frames in order, each uint8 (H, W). Computed on arrays in memory, never on a
+    written video. Returns plain data, ready for JSON: "frames", "times_ms", "lv_pixels" and
+    "myocardium_pixels" (the fewest of any frame), "null_gcnr" (what two equal distributions of that size would
+    read), "small_regions", "methods": name -> {"gcnr", "median", "low", "high"}, "lossy", "warnings".
+    Raises RegionError, Cancelled.
+    """
+    from echoq_models.metrics.gcnr import SMALL_REGION_PIXELS, null_gcnr
+
+    regions.check(loop.size)
+    pixels = [[int(mask.sum()) for mask in regions.masks(loop.size, t)] for t in {0, *regions.frames}]
+    lv, myocardium = (min(counts) for counts in zip(*pixels, strict=True))
+    results: dict[str, Any] = {}
+    for name, stream in frames.items():
+        tell = partial(_tell, progress, len(loop), name)
+        results[name] = _summary(_values(stream, regions, loop, tell, cancel))
     return {
         "frames": len(loop),
         "times_ms": [round(float(t), 3) for t in loop.times_ms],
@@ -73,29 +91,21 @@ def _tell(progress: Progress, total: int, name: str, done: int) -> None:
     progress(done, total, f"measuring {name}")
 
 
-def _masks(regions: Regions, size: tuple[int, int]) -> Callable[[int], tuple[Mask, Mask]]:
-    """Masks of frame t, drawn once where one region serves all frames."""
-    if not regions.frames:
-        both = regions.masks(size)
-        return lambda t: both
-    return cache(lambda t: regions.masks(size, t))
-
-
 def _values(
-    frames: Iterable[tuple[int, NDArray[np.uint8]]],
-    masks: Callable[[int], tuple[Mask, Mask]],
-    total: int,
+    frames: Iterable[NDArray[np.uint8]],
+    regions: Regions,
+    loop: CineLoop,
     progress: Callable[[int], None],
     cancel: Cancel,
 ) -> NDArray[np.float64]:
     from echoq_models.metrics.gcnr import gcnr
 
-    values = np.full(total, np.nan)
-    for done, (t, frame) in enumerate(frames, start=1):
+    values = np.full(len(loop), np.nan)
+    for t, frame in enumerate(frames):
         if cancel():
             break
-        values[t] = gcnr(frame, *masks(t))
-        progress(done)
+        values[t] = gcnr(frame, *regions.masks(loop.size, t))
+        progress(t + 1)
     if np.isnan(values).any():
         raise Cancelled("Cancelled while measuring.")
     return values
