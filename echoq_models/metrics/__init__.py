@@ -1,0 +1,13 @@
+"""Picture quality figures: gCNR, contrast, fidelity, flicker. numpy and OpenCV only."""
+
+from echoq_models.metrics.gcnr import (
+    SMALL_REGION_PIXELS,
+    MedianCI,
+    gcnr,
+    histograms,
+    loop_gcnr,
+    median_ci,
+    null_gcnr,
+)
+
+__all__ = ["SMALL_REGION_PIXELS", "MedianCI", "gcnr", "histograms", "loop_gcnr", "median_ci", "null_gcnr"]
