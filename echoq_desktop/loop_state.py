@@ -12,7 +12,7 @@ from PySide6.QtGui import QUndoCommand, QUndoStack
 
 from echoq_models import regions as region_files
 from echoq_models import resources
-from echoq_models.errors import EchoQError
+from echoq_models.errors import EchoQError, RegionError
 from echoq_models.regions import Regions
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def region_path(loop_path: Path) -> Path:
 def stored_regions(opened: OpenedLoop, path: Path, tell: Callable[[str], None]) -> Regions:
     """Regions saved earlier at `path`; for the sample else the shipped ones; empty when there are none.
 
-    A file that cannot be used is reported through `tell` and passed over.
+    A file that cannot be read is reported through `tell` and passed over; half-drawn regions are kept and reported.
     """
     places = [path]
     if opened.path == sample_path():
@@ -46,12 +46,20 @@ def stored_regions(opened: OpenedLoop, path: Path, tell: Callable[[str], None]) 
             continue
         try:
             stored = region_files.load(place)
-            stored.check(opened.loop.size)
         except EchoQError as error:
             tell(str(error))
-        else:
-            return stored
+            continue
+        tell_flaws(stored, opened, tell)
+        return stored
     return Regions()
+
+
+def tell_flaws(regions: Regions, opened: OpenedLoop, tell: Callable[[str], None]) -> None:
+    """Say in one sentence why regions cannot be measured yet (one is missing, they overlap)."""
+    try:
+        regions.check(opened.loop.size)
+    except RegionError as error:
+        tell(str(error))
 
 
 @dataclass

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtGui import QUndoGroup, QUndoStack
 
-from echoq_desktop.loop_state import LoopState, SetRegions, region_path, stored_regions
+from echoq_desktop.loop_state import LoopState, SetRegions, region_path, stored_regions, tell_flaws
 from echoq_models import regions as region_files
 from echoq_models.denoise.base import Settings
-from echoq_models.errors import InputError
+from echoq_models.errors import InputError, OutputError
 from echoq_models.regions import Regions
 
 if TYPE_CHECKING:
@@ -271,8 +271,8 @@ class Session(QObject):
         if self.current is None:
             raise InputError("Open a loop first, then load its regions.")
         loaded = region_files.load(Path(path))
-        loaded.check(self.current.loop.size)
         self.set_regions(loaded, "Load regions")
+        tell_flaws(loaded, self.current, self.message.emit)
 
     def unsaved(self) -> list[OpenedLoop]:
         """The loops whose regions were changed since they were opened or saved."""
@@ -289,7 +289,7 @@ class Session(QObject):
             target.parent.mkdir(parents=True, exist_ok=True)
             region_files.save(entry.regions, target)
         except OSError as error:
-            raise InputError(f"The regions cannot be saved to {target}: {error.strerror}.") from error
+            raise OutputError(f"The regions cannot be saved to {target}: {error.strerror}.") from error
         entry.stack.setClean()
         self.message.emit(f"Regions saved to {target}")
         return target
