@@ -1,0 +1,370 @@
+"""`echoq`: without a subcommand the window; with one, the same jobs without a display.
+
+Neither Qt nor torch is imported here: a spawned worker imports this module again, and the window must appear
+before torch loads. Exit codes are in the README.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+import echoq_models
+from echoq_desktop import terminal
+from echoq_desktop.terminal import complain, progress_line, stop
+from echoq_models.errors import EchoQError, InputError, WeightsError
+
+if TYPE_CHECKING:
+    from echoq_models.denoise.base import Settings
+    from echoq_models.runtime.jobs import BatchEvent, BatchReport
+
+OUTPUT_SUFFIXES = (".mp4", ".avi", ".gif", ".dcm", ".npz", "")
+
+
+class Device(StrEnum):
+    """Where networks run."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Format(StrEnum):
+    """What a batch writes."""
+
+    mp4 = "mp4"
+    avi = "avi"
+    gif = "gif"
+    npz = "npz"
+    png = "png"
+
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+weights = typer.Typer(rich_markup_mode=None, no_args_is_help=False, help="List, verify and import weights.")
+app.add_typer(weights, name="weights")
+
+Method = Annotated[
+    list[str] | None,
+    typer.Option("--method", "-m", help="fast, unet or bm3d; repeat it to compare.", show_default="fast"),
+]
+DeviceOption = Annotated[Device, typer.Option(help="Where networks run.")]
+Sigma = Annotated[
+    float | None, typer.Option(min=0.0, max=255.0, help="BM3D's noise in grey levels; estimated if not given.")
+]
+Strength = Annotated[float, typer.Option(min=0.0, max=1.0, help="How much of the change is applied.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `echoq` and give back its exit code."""
+    multiprocessing.freeze_support()
+    with stop.listening():
+        return terminal.run(app, arguments)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"echoq {echoq_models.__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _window(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Denoise echo loops, compare with BM3D, measure gCNR. Without a command: the window. Research use only."""
+    if context.invoked_subcommand is not None:
+        return
+    from echoq_desktop import display
+
+    reason = display.missing()
+    if reason is not None:
+        _without_window(reason)
+        return
+    from echoq_desktop import app as window
+
+    raise typer.Exit(window.run())
+
+
+def _without_window(reason: str) -> None:
+    """Say that no window can be shown and do the sample job into files."""
+    from echoq_models.runtime import headless
+
+    print(f"No window can be shown here: {reason}.")
+    print("The same job on the sample loop, into files instead:", flush=True)
+    with progress_line() as progress:
+        made = headless.run(headless.HeadlessOptions(), progress, stop, complain)
+    for path, what in zip(made["files"], ("denoised loop", "side by side", "gCNR of each frame"), strict=True):
+        print(f"  {path.resolve()}  ({what})")
+    print(f"Denoised with {made['method']}. gCNR, median over {made['gcnr']['frames']} frames:")
+    print(_medians(made["gcnr"]))
+
+
+@app.command("open")
+def open_(
+    file: Annotated[Path, typer.Argument(help="A loop: a file or a folder of stills.", show_default=False)],
+    snapshot: Annotated[
+        Path | None,
+        typer.Option(help="Write a 1600 x 900 picture of the window once every pane shows its frame, then leave."),
+    ] = None,
+) -> None:
+    """Open FILE in the window."""
+    import os
+
+    from echoq_desktop import display
+
+    if not file.exists():
+        raise InputError(f"{file}: there is no such file")
+    if snapshot is None:
+        if reason := display.missing():
+            raise EchoQError(f"No window can be shown here: {reason}; `echoq denoise` works without one.")
+    elif "QT_QPA_PLATFORM" not in os.environ and display.missing():
+        os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    from echoq_desktop import app as window
+
+    raise typer.Exit(window.run([file], snapshot=snapshot))
+
+
+@app.command()
+def info(
+    file: Annotated[Path, typer.Argument(help="A loop: a file or a folder of stills.", show_default=False)],
+    as_json: JsonFlag = False,
+) -> None:
+    """Say what is in FILE."""
+    from echoq_models import cine
+    from echoq_models.cine import sector
+    from echoq_models.runtime import describe
+
+    loop = cine.read(file)
+    found = sector.fit(loop)
+    facts = {"file": str(file), **describe.facts(loop, found, sector.usable_spacing(loop, found))}
+    if as_json:
+        _print_json(facts)
+        return
+    lines = {"File": str(file), **describe.lines(facts)}
+    width = max(map(len, lines))
+    for label, text in lines.items():
+        print(f"{label.ljust(width)}  {text}")
+
+
+@app.command()
+def denoise(
+    source: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="A loop, a folder of stills (one loop) or a folder of loops.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help=".mp4, .avi, .gif or .npz; a folder of PNG; for a batch, a folder."),
+    ],
+    method: Method = None,
+    device: DeviceOption = Device.auto,
+    side_by_side: Annotated[bool, typer.Option("--side-by-side", help="Show the original beside it.")] = False,
+    sigma: Sigma = None,
+    strength: Strength = 1.0,
+    lossless: Annotated[bool, typer.Option("--lossless", help="Lossless video, for metrics.")] = False,
+    format_: Annotated[Format, typer.Option("--format", help="What a batch writes.")] = Format.mp4,
+    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave outputs that are there.")] = False,
+) -> None:
+    """Denoise INPUT into OUTPUT. Progress goes to stderr."""
+    from echoq_models.runtime import batch as batches
+    from echoq_models.runtime import jobs
+
+    methods = _known(method or ["fast"])
+    if len(methods) > 1 and not side_by_side:
+        raise typer.BadParameter("several methods need --side-by-side", param_hint="--method")
+    panes = (jobs.ORIGINAL, *methods) if side_by_side else ()
+    settings = _settings(device, sigma, strength)
+    if not source.exists():
+        raise InputError(f"{source}: there is no such file or folder")
+    if source.is_dir() and not batches.holds_only_stills(source):
+        if output.suffix.lower() in OUTPUT_SUFFIXES[:-1]:
+            raise typer.BadParameter(f"{source} is a folder of loops: OUTPUT must be a folder", param_hint="-o")
+        suffix = "" if format_ is Format.png else f".{format_.value}"
+        existing = "skip" if skip_existing else "overwrite"
+        _batch(
+            source,
+            output,
+            jobs.BatchOptions(methods[0], settings, suffix, existing, panes, lossless),  # type: ignore[arg-type]
+        )
+        return
+    if output.suffix.lower() not in OUTPUT_SUFFIXES:
+        raise typer.BadParameter(
+            f"{output.suffix} is not a format EchoQ writes ({', '.join(OUTPUT_SUFFIXES[:-1])} or a folder)",
+            param_hint="-o",
+        )
+    if skip_existing and output.exists():
+        complain(f"{output} exists already: left as it is")
+        return
+    with progress_line() as progress:
+        done = jobs.denoise_file(
+            source, output, jobs.ExportOptions(methods[0], settings, panes, lossless), progress, stop
+        )
+    for warning in done["warnings"]:
+        complain(f"warning: {warning}")
+    print(f"{done['output']}: {done['frames']} frames in {done['seconds']:.1f} s")
+
+
+def _batch(source: Path, output: Path, options: Any) -> None:
+    """A folder of loops; leaves with 4 when some failed."""
+    from echoq_models.runtime import jobs
+
+    with progress_line() as progress:
+
+        def show(event: BatchEvent) -> None:
+            head = f"[{event.index + 1}/{event.total}] {event.file}"
+            if event.state != "running":
+                progress.clear()
+                complain(f"{head}: {event.state}{f' ({event.reason})' if event.reason else ''}")
+                return
+            left = f", {terminal.duration(event.seconds_left)} left" if event.seconds_left is not None else ""
+            progress(event.done_frames, 0, f"{head} {event.done_frames}/{event.frames or '?'}{left}")
+
+        report = jobs.batch(source, output, options, show, stop)
+    _tell(report)
+    if report.exit_code:
+        raise typer.Exit(report.exit_code)
+
+
+def _tell(report: BatchReport) -> None:
+    counts = ", ".join(f"{len(report.of(state))} {state}" for state in ("done", "failed", "skipped"))
+    rest = report.total - len(report.files)
+    print(f"{counts}{f', {rest} not begun (cancelled)' if rest else ''}; see {report.summary}")
+
+
+@app.command()
+def gcnr(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A loop: a file or a folder of stills.")],
+    roi: Annotated[Path, typer.Option("--roi", help="The regions: a JSON file with `lv` and `myocardium`.")],
+    method: Method = None,
+    device: DeviceOption = Device.auto,
+    sigma: Sigma = None,
+    strength: Strength = 1.0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Measure gCNR in regions: each frame, and the median with its 95 % confidence interval.
+
+    The original is always measured; with --method, the denoised loop too.
+    """
+    from echoq_models import cine, regions
+    from echoq_models.runtime import jobs
+
+    methods = _known(method or [])
+    loop = cine.read(source)
+    drawn = regions.load(roi)
+    with progress_line() as progress:
+        found = jobs.measure(loop, drawn, methods, _settings(device, sigma, strength), progress, stop)
+    if as_json:
+        _print_json({"input": str(source), "roi": str(roi), "level": 0.95, **found})
+        return
+    names = list(found["methods"])
+    rows = [["frame", "time ms", *names]]
+    for t, time_ms in enumerate(found["times_ms"]):
+        values = [f"{found['methods'][name]['gcnr'][t]:.3f}" for name in names]
+        rows.append([str(t + 1), f"{time_ms:.1f}", *values])
+    print(terminal.table(rows))
+    print()
+    print(_medians(found))
+    for warning in found["warnings"]:
+        complain(f"warning: {warning}")
+    if found["small_regions"]:
+        complain(
+            f"warning: regions of {found['lv_pixels']} and {found['myocardium_pixels']} pixels are small: "
+            f"two equal distributions would read {found['null_gcnr']:.2f}"
+        )
+
+
+def _medians(found: dict[str, Any]) -> str:
+    rows = [["method", "median", "95 % CI"]]
+    for name, result in found["methods"].items():
+        interval = "-" if result["low"] is None else f"{result['low']:.3f} to {result['high']:.3f}"
+        rows.append([name, f"{result['median']:.3f}", interval])
+    return terminal.table(rows)
+
+
+@weights.command("list")
+def list_weights() -> None:
+    """Show the weights that are here and the methods that lack them."""
+    from echoq_models.denoise import registry
+    from echoq_models.weights import store
+
+    rows = [["name", "title", "size", "from", "output"]]
+    for entry in store.list_weights():
+        size = f"{entry.path.stat().st_size / 2**20:.1f} MiB" if entry.path.is_file() else "-"
+        title = entry.card.title if entry.card else "unreadable"
+        output = entry.card.output if entry.card else "-"
+        rows.append([entry.name, title, size, "user" if entry.user else "shipped", output])
+    print(terminal.table(rows) if len(rows) > 1 else "no weights")
+    for entry in store.list_weights():
+        if entry.problem:
+            complain(entry.problem)
+    for name, denoiser in registry.denoisers().items():
+        if missing := denoiser.available():
+            print(f"{name} cannot run: {missing}")
+
+
+@weights.command("verify")
+def verify_weights(
+    names: Annotated[list[str] | None, typer.Argument(help="Which; all when none is named.")] = None,
+) -> None:
+    """Check every file against its card: checksum, architecture, shapes."""
+    from echoq_models.weights import store
+
+    entries = [store.find(name) for name in names] if names else store.list_weights()
+    problems = 0
+    for entry in entries:
+        problem = store.verify(entry)
+        problems += problem is not None
+        print(f"{entry.name}: {problem or 'ok'}")
+    if problems:
+        raise WeightsError(f"{problems} of {len(entries)} weights cannot be used.")
+    if not entries:
+        print("no weights")
+
+
+@weights.command("import")
+def import_weights(
+    file: Annotated[Path, typer.Argument(help="Released weights (.pt) or a .safetensors file with its card.")],
+    name: Annotated[str | None, typer.Option(help="The name to keep them under.")] = None,
+) -> None:
+    """Import a file of weights. Only tensors are read: nothing in the file is executed."""
+    from echoq_models.weights import upstream
+
+    if not file.exists():
+        raise InputError(f"{file}: there is no such file")
+    entry = upstream.import_file(file, name)
+    print(f"{entry.name}: {entry.path}")
+
+
+def _known(names: list[str]) -> list[str]:
+    """The names without repeats; an unknown one is wrong usage."""
+    from echoq_models.denoise import registry
+
+    known = registry.denoisers()
+    for name in names:
+        if name not in known:
+            raise typer.BadParameter(f"'{name}' is not one of {', '.join(known)}", param_hint="--method")
+    return list(dict.fromkeys(names))
+
+
+def _settings(device: Device, sigma: float | None, strength: float) -> Settings:
+    from echoq_models.denoise.base import Settings
+
+    return Settings(device.value, sigma, strength)
+
+
+def _print_json(found: dict[str, Any]) -> None:
+    print(json.dumps(found, ensure_ascii=False, allow_nan=False))
