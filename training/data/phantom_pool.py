@@ -1,0 +1,152 @@
+"""Phantom frames to train on: drawn live on a GPU, or kept in a pool of shards on disk where drawing is slower than
+training (a CPU). A shard is a folder of uint8 `.npy` files, made under a temporary name and renamed when whole; its
+seed is its number, so that a pool can be continued or made again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from training.phantom.simulate import seeded, simulate
+
+CHANGE_SCALE = 400.0  # change is stored as round(-400 change): -0.64..0 in steps of about 0.6 grey levels
+FIELDS = ("noisy", "target", "change", "confidence", "sector")
+
+
+@dataclass(frozen=True)
+class PoolConfig:
+    """frames: size of the pool.  shard: frames a shard.  workers: processes that draw.  seed: of the first shard.
+    live: draw anew for every step instead, on the training device ("auto": on CUDA only)."""
+
+    frames: int = 9216
+    shard: int = 128
+    workers: int = 2
+    seed: int = 1000
+    live: str = "auto"
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """float32 (B, 1, 256, 256) each: noisy, target, confidence, sector in [0, 1]; change <= 0 in full grey scales."""
+
+    noisy: Tensor
+    target: Tensor
+    change: Tensor
+    confidence: Tensor
+    sector: Tensor
+
+
+def _write_shard(folder: Path, number: int, config: PoolConfig) -> None:
+    generator = seeded(config.seed + number)
+    parts: dict[str, list[NDArray[np.uint8]]] = {name: [] for name in FIELDS}
+    for _ in range(0, config.shard, 16):
+        batch = simulate(min(16, config.shard), generator)
+        values = {
+            "noisy": batch.noisy * 255,
+            "target": batch.target * 255,
+            "change": (-CHANGE_SCALE * batch.change).clamp(0, 255),
+            "confidence": batch.confidence * 255,
+            "sector": batch.sector.float(),
+        }
+        for name, value in values.items():
+            parts[name].append(value[:, 0].round().to(torch.uint8).numpy())
+    temporary = folder / f"part_{number:05d}"
+    temporary.mkdir(parents=True, exist_ok=True)
+    for name, arrays in parts.items():
+        np.save(temporary / f"{name}.npy", np.concatenate(arrays))
+    temporary.rename(folder / f"shard_{number:05d}")
+
+
+def _worker(folder: Path, first: int, config: PoolConfig) -> None:
+    torch.set_num_threads(1)
+    for number in range(first, config.frames // config.shard, config.workers):
+        if not (folder / f"shard_{number:05d}").exists():
+            _write_shard(folder, number, config)
+
+
+class Pool:
+    """Shards under `folder`, filled by background processes while training goes on with those already there."""
+
+    def __init__(self, folder: Path, config: PoolConfig) -> None:
+        self.folder, self.config = folder, config
+        folder.mkdir(parents=True, exist_ok=True)
+        for stale in folder.glob("part_*"):
+            shutil.rmtree(stale)
+        context = multiprocessing.get_context("spawn")
+        self._workers = [
+            context.Process(target=_worker, args=(folder, i, config), daemon=True) for i in range(config.workers)
+        ]
+        for worker in self._workers:
+            worker.start()
+        self._shards: dict[Path, dict[str, NDArray[np.uint8]]] = {}
+
+    def refresh(self) -> int:
+        """Take in new shards; returns the number of frames at hand."""
+        for path in sorted(self.folder.glob("shard_*")):
+            if path not in self._shards:
+                self._shards[path] = {name: np.load(path / f"{name}.npy", mmap_mode="r") for name in FIELDS}
+        return len(self._shards) * self.config.shard
+
+    def wait_for(self, frames: int) -> None:
+        """Block until so many frames are there (at most the pool's size)."""
+        while self.refresh() < min(frames, self.config.frames // self.config.shard * self.config.shard):
+            if not any(w.is_alive() for w in self._workers):
+                raise RuntimeError("the processes that draw phantom frames have died")
+            self._workers[0].join(timeout=2.0)
+
+    def batches(self, size: int, seed: int, device: torch.device) -> Iterator[TrainingBatch]:
+        """Random batches without end, half of the frames mirrored."""
+        rng = np.random.default_rng(seed)
+        for step in itertools.count():
+            if step % 50 == 0:
+                self.refresh()
+            shards = list(self._shards.values())
+            pick = [(shards[i], j) for i, j in zip(*self._pick(rng, len(shards), size), strict=True)]
+            arrays = {name: torch.from_numpy(np.stack([s[name][j] for s, j in pick])[:, None]) for name in FIELDS}
+            yield _mirrored(
+                TrainingBatch(
+                    noisy=arrays["noisy"].float() / 255,
+                    target=arrays["target"].float() / 255,
+                    change=arrays["change"].float() / -CHANGE_SCALE,
+                    confidence=arrays["confidence"].float() / 255,
+                    sector=arrays["sector"].float(),
+                ),
+                torch.from_numpy(rng.random(size) < 0.5),
+                device,
+            )
+
+    def _pick(self, rng: np.random.Generator, shards: int, size: int) -> tuple[list[int], list[int]]:
+        return rng.integers(shards, size=size).tolist(), rng.integers(self.config.shard, size=size).tolist()
+
+    def close(self) -> None:
+        """Stop the processes that draw."""
+        for worker in self._workers:
+            worker.terminate()
+            worker.join()
+
+
+def live_batches(size: int, seed: int, device: torch.device) -> Iterator[TrainingBatch]:
+    """Fresh frames for every step, drawn on `device`."""
+    generator = seeded(seed, device)
+    while True:
+        b = simulate(size, generator)
+        yield TrainingBatch(b.noisy, b.target, b.change, b.confidence, b.sector.float())
+
+
+def _mirrored(batch: TrainingBatch, flip: Tensor, device: torch.device) -> TrainingBatch:
+    def turn(x: Tensor) -> Tensor:
+        return torch.where(flip[:, None, None, None], x.flip(-1), x).to(device, non_blocking=True)
+
+    return TrainingBatch(
+        turn(batch.noisy), turn(batch.target), turn(batch.change), turn(batch.confidence), turn(batch.sector)
+    )

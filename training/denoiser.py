@@ -1,0 +1,99 @@
+"""Stage `denoiser`: train a network to predict the phantom's oracle gain, and write it as weights with a card."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from echoq_models.denoise.architectures import build
+from training.data.phantom_pool import Pool, PoolConfig, TrainingBatch, live_batches
+from training.loop import TrainConfig, Trainer
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the terms: picture (L1 in grey on the clipped result), change (L1 on the unclipped change, which
+    still has a gradient where the picture clips at black), confidence (binary cross entropy).
+
+    L1 asks for the median: where the frame does not tell whether there is haze, the change stays at 0.
+    """
+
+    picture: float = 1.0
+    change: float = 0.3
+    confidence: float = 0.03
+
+
+@dataclass(frozen=True)
+class DenoiserConfig:
+    """A recipe: what `training/recipes/NAME.toml` fills."""
+
+    name: str
+    title: str
+    architecture: dict[str, Any]
+    train: TrainConfig = field(default_factory=TrainConfig)
+    data: PoolConfig = field(default_factory=PoolConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+
+
+def read_recipe(path: Path) -> DenoiserConfig:
+    """The recipe in a TOML file. Unknown keys are an error, so that a typing slip is not a silent default."""
+    with path.open("rb") as f:
+        raw = tomllib.load(f)
+    sections = {"train": TrainConfig, "data": PoolConfig, "loss": LossConfig}
+    made = {name: kind(**raw.pop(name, {})) for name, kind in sections.items()}
+    return DenoiserConfig(**raw, **made)
+
+
+def gain_loss(config: LossConfig) -> Callable[[nn.Module, TrainingBatch], tuple[Tensor, dict[str, float]]]:
+    """The loss of a gain network on a batch, averaged over the sector."""
+
+    def loss(model: nn.Module, batch: TrainingBatch) -> tuple[Tensor, dict[str, float]]:
+        change, confidence = model(batch.noisy)
+        with torch.autocast(batch.noisy.device.type, enabled=False):
+            change, confidence = change.float(), confidence.float()
+            pixels = batch.sector.sum()
+
+            def mean(x: Tensor) -> Tensor:
+                return (x * batch.sector).sum() / pixels
+
+            # the gradient of the clipped picture would vanish below black; the change term takes over there
+            picture = mean(((batch.noisy + change).clamp(0, 1) - batch.target).abs())
+            flat = mean((change - batch.change).abs())
+            sure = mean(F.binary_cross_entropy(confidence.clamp(1e-4, 1 - 1e-4), batch.confidence, reduction="none"))
+            total = config.picture * picture + config.change * flat + config.confidence * sure
+            left = mean((batch.noisy - batch.target).abs())
+        figures = {"loss": total, "picture": picture, "untouched": left, "change": flat, "confidence": sure}
+        return total, {name: float(value.detach()) for name, value in figures.items()}
+
+    return loss
+
+
+def train(config: DenoiserConfig, folder: Path, device: torch.device, say: Callable[[str], None] = print) -> nn.Module:
+    """Train (or continue) in `folder`; returns the network with averaged weights, in eval mode, on the CPU."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(dataclasses.asdict(config), indent=2))
+    torch.manual_seed(config.train.seed)
+    trainer = Trainer(build(config.architecture), folder, config.train, device)
+    seed = config.train.seed + 1 + trainer.step  # a resumed run goes on with other frames
+    live = config.data.live == "yes" or (config.data.live == "auto" and device.type == "cuda")
+    if live:
+        trainer.run(live_batches(config.train.batch, seed, device), gain_loss(config.loss), say)
+    else:
+        pool = Pool(folder / "pool", config.data)
+        try:
+            pool.wait_for(8 * config.data.shard)
+            trainer.run(pool.batches(config.train.batch, seed, device), gain_loss(config.loss), say)
+        finally:
+            pool.close()
+    model = build(config.architecture)
+    model.load_state_dict(trainer.average.module.state_dict())
+    return model.cpu().eval()

@@ -1,0 +1,144 @@
+"""The one training loop: precision, averaged weights, checkpoints, exact schedule across resumes, a JSONL log."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+Batch = TypeVar("Batch")
+Loss = Callable[[nn.Module, Batch], tuple[Tensor, dict[str, float]]]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """batch: frames a step.  steps: length of the schedule; minutes: ends it earlier when set (0: no limit), the
+    schedule then follows the clock.  lr: peak of a cosine after `warmup` steps.  ema: decay of the averaged weights.
+    seed: of initial weights and of the order of frames.  bfloat16: autocast.  save_every_s: checkpoint interval."""
+
+    batch: int = 16
+    steps: int = 12000
+    minutes: float = 0.0
+    lr: float = 2e-3
+    weight_decay: float = 1e-4
+    warmup: int = 200
+    ema: float = 0.999
+    seed: int = 0
+    bfloat16: bool = True
+    clip: float = 1.0
+    save_every_s: float = 60.0
+    log_every: int = 50
+
+
+class Trainer:
+    """Trains `model` in `folder`, from the last checkpoint when there is one."""
+
+    def __init__(self, model: nn.Module, folder: Path, config: TrainConfig, device: torch.device) -> None:
+        self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.folder, self.config, self.device = folder, config, device
+        self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay, betas=(0.9, 0.99)
+        )
+        self.step, self.seconds = 0, 0.0
+        folder.mkdir(parents=True, exist_ok=True)
+        self._resume()
+
+    def progress(self) -> float:
+        """Share of the schedule that is done, 0-1."""
+        by_steps = self.step / self.config.steps
+        by_clock = self.seconds / (60 * self.config.minutes) if self.config.minutes else 0.0
+        return min(1.0, max(by_steps, by_clock))
+
+    def learning_rate(self) -> float:
+        """Warm-up, then half a cosine down to nothing."""
+        warm = min(1.0, (self.step + 1) / self.config.warmup)
+        return self.config.lr * warm * 0.5 * (1 + math.cos(math.pi * self.progress()))
+
+    def run(self, batches: Iterator[Batch], loss: Loss[Batch], say: Callable[[str], None] = print) -> None:
+        """Train until the schedule ends. loss: (model, batch) -> (scalar, figures to log)."""
+        saved = time.monotonic()
+        sums: dict[str, float] = {}
+        self.model.train()
+        while self.progress() < 1.0:
+            start = time.monotonic()
+            figures = self._step(next(batches), loss)
+            self.seconds += time.monotonic() - start
+            for name, value in figures.items():
+                sums[name] = sums.get(name, 0.0) + value / self.config.log_every
+            if self.step % self.config.log_every == 0:
+                self._log(sums, say)
+                sums = {}
+            if time.monotonic() - saved > self.config.save_every_s:
+                self.save()
+                saved = time.monotonic()
+        self.save()
+
+    def _step(self, batch: Batch, loss: Loss[Batch]) -> dict[str, float]:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16):
+            value, figures = loss(self.model, batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        self.optimizer.step()
+        self.average.update_parameters(self.model)
+        self.step += 1
+        return figures
+
+    def _log(self, figures: dict[str, float], say: Callable[[str], None]) -> None:
+        rate = self.step * self.config.batch / max(self.seconds, 1e-9)
+        entry: dict[str, Any] = {
+            "step": self.step,
+            "progress": round(self.progress(), 4),
+            "samples_per_s": round(rate, 1),
+        }
+        entry |= {name: round(value, 5) for name, value in figures.items()}
+        with (self.folder / "log.jsonl").open("a") as log:
+            log.write(json.dumps(entry) + "\n")
+        say(" ".join(f"{k}={v}" for k, v in entry.items()))
+
+    def save(self) -> None:
+        """Checkpoint: weights, averaged weights and optimiser moments as safetensors, counters as JSON beside it."""
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        for i, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
+        tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+        meta = {"step": str(self.step), "seconds": str(self.seconds)}
+        temporary = self.folder / "checkpoint.part"
+        save_file(tensors, temporary, metadata=meta)
+        os.replace(temporary, self.folder / "checkpoint.safetensors")
+
+    def _resume(self) -> None:
+        path = self.folder / "checkpoint.safetensors"
+        if not path.exists():
+            return
+        from safetensors import safe_open
+
+        with safe_open(path, framework="pt") as f:
+            meta = f.metadata()
+        tensors = load_file(path, device=str(self.device))
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+
+        self.model.load_state_dict(part("model."))
+        self.average.load_state_dict(part("average."))
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in part("optimizer.").items():
+            index, name = key.split(".")
+            state.setdefault(int(index), {})[name] = value.cpu() if name == "step" else value
+        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        self.step, self.seconds = int(meta["step"]), float(meta["seconds"])

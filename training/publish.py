@@ -1,0 +1,58 @@
+"""From a trained network to weights that ship: fp16 safetensors with a model card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from echoq_models.weights import store
+from training.denoiser import DenoiserConfig
+
+INTENDED_USE = (
+    "Research on echocardiography image quality. Not a medical device; not for diagnosis or any clinical decision."
+)
+LIMITS = (
+    "Trained on a static physics phantom alone. It predicts how much of the haze to take away and can only darken: it "
+    "adds no structure, but it can dim weak tissue, and it leaves alone what haze buries. It has seen no motion, no "
+    "contrast agent and no colour Doppler. Inspect its results beside the original."
+)
+
+
+def publish(model: nn.Module, recipe: DenoiserConfig, folder: Path, recipe_path: Path) -> Path:
+    """Write `folder`/NAME.safetensors (fp16) and its card NAME.json; returns the path of the weights.
+
+    The card's figures come from the last lines of the training log; `python -m training evaluate` adds the rest.
+    """
+    half = {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()}
+    last = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
+    card = store.Card(
+        name=recipe.name,
+        title=recipe.title,
+        architecture=recipe.architecture,
+        output="gain",
+        recipe=f"training/recipes/{recipe_path.name}",
+        data=f"EchoQ physics phantom, pool of {recipe.data.frames} frames, seed {recipe.data.seed}",
+        trained=f"{datetime.now(UTC):%Y-%m-%d}, {last['step']} steps of {recipe.train.batch}, torch {torch.__version__}",
+        figures={},
+        intended_use=INTENDED_USE,
+        limits=LIMITS,
+        licence="Apache-2.0",
+    )
+    path = folder / f"{recipe.name}.safetensors"
+    store.save(path, half, card)
+    return path
+
+
+def add_figures(card_path: Path, figures: Mapping[str, Any]) -> None:
+    """Put measured figures into a card, leaving all else as it is (temporary file, then rename)."""
+    card = json.loads(card_path.read_text())
+    card["figures"] = {**card["figures"], **figures}
+    temporary = card_path.with_suffix(".part")
+    temporary.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n")
+    temporary.replace(card_path)
