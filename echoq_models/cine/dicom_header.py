@@ -1,0 +1,183 @@
+"""What a DICOM header says about a loop: times, ultrasound regions, ECG, lossy history."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echoq_models.cine import timing
+from echoq_models.cine.loop import UltrasoundRegion
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+T = TypeVar("T")
+
+CENTIMETRES = 3
+FRAME_TIME_TAG = 0x00181063
+LOSSY_SYNTAXES = {
+    "1.2.840.10008.1.2.4.50": "JPEG baseline",
+    "1.2.840.10008.1.2.4.51": "JPEG extended",
+    "1.2.840.10008.1.2.4.81": "JPEG-LS near-lossless",
+    "1.2.840.10008.1.2.4.91": "JPEG 2000",
+    "1.2.840.10008.1.2.4.203": "HTJ2K",
+}
+LOSSY_METHODS = {
+    "ISO_10918_1": "JPEG",
+    "ISO_14495_1": "JPEG-LS near-lossless",
+    "ISO_15444_1": "JPEG 2000",
+    "ISO_15444_15": "HTJ2K",
+    "ISO_13818_2": "MPEG-2",
+    "ISO_14496_10": "H.264",
+    "ISO_23008_2": "HEVC",
+}
+
+
+def value(data: Dataset, keyword: str, cast: Callable[[Any], T], default: T) -> T:
+    """One element's first value through `cast`; `default` when it is absent, empty or damaged."""
+    try:
+        got = data[keyword].value
+        if hasattr(got, "__getitem__") and not isinstance(got, str | bytes):
+            got = got[0]
+        return default if got is None or got == "" else cast(got)
+    except Exception:  # a damaged element raises whatever its bytes provoke; the default stands in
+        return default
+
+
+def floats(data: Dataset, keyword: str) -> tuple[float, ...]:
+    """All values of an element as finite floats; empty when it is absent or damaged."""
+    try:
+        got = data[keyword].value
+        several = got if hasattr(got, "__iter__") and not isinstance(got, str | bytes) else [got]
+        numbers = tuple(float(v) for v in several)
+    except Exception:  # as in `value`
+        return ()
+    return numbers if all(map(math.isfinite, numbers)) else ()
+
+
+def text(data: Dataset, keyword: str) -> str:
+    """An element as text, empty when absent or damaged."""
+    return value(data, keyword, str, "")
+
+
+def frame_times(data: Dataset, count: int) -> tuple[NDArray[np.float64], bool, tuple[str, ...]]:
+    """Times float64 (count,) in ms from 0, whether they were assumed, and warnings.
+
+    Order: Frame Increment Pointer -> Frame Time Vector or Frame Time (also without the pointer), then Cine Rate;
+    Recommended Display Frame Rate is only a hint for the assumed rate (PS3.3 C.7.6.5). Values outside
+    2 ms - 10 s between frames are refused with a warning and the next source is tried.
+    """
+    if count == 1:
+        return np.zeros(1), False, ()
+    warnings: list[str] = []
+    sources = [_from_vector, _from_frame_time]
+    if value(data, "FrameIncrementPointer", int, 0) == FRAME_TIME_TAG:
+        sources.reverse()
+    for source in (*sources, _from_cine_rate):
+        times, complaint = source(data, count)
+        if complaint:
+            warnings.append(complaint)
+        if times is not None:
+            return times, False, tuple(warnings)
+    hint = value(data, "RecommendedDisplayFrameRate", float, 0.0)
+    if hint > 0 and timing.usable([1000.0 / hint]):
+        warnings.append(
+            f"The file states no frame times; its recommended display rate of {hint:g} frames per second is taken."
+        )
+        return timing.constant(count, 1000.0 / hint), True, tuple(warnings)
+    times, complaint = timing.assumed(count, "The file states no usable frame times")
+    return times, True, (*warnings, complaint)
+
+
+def _from_vector(data: Dataset, count: int) -> tuple[NDArray[np.float64] | None, str]:
+    if "FrameTimeVector" not in data:
+        return None, ""
+    steps = np.asarray(floats(data, "FrameTimeVector"))
+    if len(steps) == count - 1:  # some writers leave out the first, which is 0
+        steps = np.concatenate([[0.0], steps])
+    if len(steps) < count:
+        return None, f"The Frame Time Vector gives {len(steps)} times for {count} frames and is not used."
+    if not timing.usable(steps[1:count]):
+        worst = steps[1:count].min()
+        return None, f"The Frame Time Vector makes no sense (a step of {worst:g} ms) and is not used."
+    return np.concatenate([[0.0], np.cumsum(steps[1:count])]), ""
+
+
+def _from_frame_time(data: Dataset, count: int) -> tuple[NDArray[np.float64] | None, str]:
+    if "FrameTime" not in data:
+        return None, ""
+    step = value(data, "FrameTime", float, math.nan)
+    if not timing.usable([step]):
+        return None, f"A Frame Time of {step:g} ms makes no sense and is not used."
+    return timing.constant(count, step), ""
+
+
+def _from_cine_rate(data: Dataset, count: int) -> tuple[NDArray[np.float64] | None, str]:
+    if "CineRate" not in data:
+        return None, ""
+    rate = value(data, "CineRate", float, 0.0)
+    if not (math.isfinite(rate) and rate > 0 and timing.usable([1000.0 / rate])):
+        return None, f"A Cine Rate of {rate:g} frames per second makes no sense and is not used."
+    return timing.constant(count, 1000.0 / rate), ""
+
+
+def regions(data: Dataset) -> tuple[UltrasoundRegion, ...]:
+    """Every item of the Sequence of Ultrasound Regions that has bounds (PS3.3 C.8.5.5)."""
+    try:
+        items = list(data["SequenceOfUltrasoundRegions"].value or [])
+    except Exception:  # absent or damaged
+        return ()
+    return tuple(r for r in map(_region, items) if r is not None)
+
+
+def _region(item: Dataset) -> UltrasoundRegion | None:
+    names = ("RegionLocationMinX0", "RegionLocationMinY0", "RegionLocationMaxX1", "RegionLocationMaxY1")
+    bounds = [value(item, name, int, -1) for name in names]
+    if min(bounds) < 0:
+        return None
+    return UltrasoundRegion(
+        x0=bounds[0],
+        y0=bounds[1],
+        x1=bounds[2],
+        y1=bounds[3],
+        data_type=value(item, "RegionDataType", int, 0),
+        spatial_format=value(item, "RegionSpatialFormat", int, 0),
+        mm_per_pixel_x=_spacing(item, "X"),
+        mm_per_pixel_y=_spacing(item, "Y"),
+    )
+
+
+def _spacing(item: Dataset, axis: str) -> float | None:
+    """Millimetres per pixel, None unless the axis is measured in centimetres."""
+    if value(item, f"PhysicalUnits{axis}Direction", int, 0) != CENTIMETRES:
+        return None
+    delta = abs(value(item, f"PhysicalDelta{axis}", float, 0.0)) * 10.0
+    return delta if math.isfinite(delta) and delta > 0 else None
+
+
+def heart_rate(data: Dataset) -> float | None:
+    """Beats per minute, None when absent or impossible (0 is a common stand-in for unknown)."""
+    rate = value(data, "HeartRate", float, 0.0)
+    return rate if 10 <= rate <= 400 else None
+
+
+def lossy_steps(data: Dataset, syntax: str) -> tuple[str, ...]:
+    """The lossy steps in the pixels' history, oldest first, without repeating the file's own syntax."""
+    own = LOSSY_SYNTAXES.get(syntax)
+    if not value(data, "LossyImageCompression", str, "00").strip().startswith("01"):
+        return (own,) if own else ()
+    try:
+        methods = data["LossyImageCompressionMethod"].value or []
+        methods = [methods] if isinstance(methods, str) else list(methods)
+    except Exception:  # absent or damaged
+        methods = []
+    steps = [LOSSY_METHODS.get(str(m).strip(), str(m).strip()) for m in methods if str(m).strip()]
+    if own:
+        if steps and own.startswith(steps[-1]):
+            steps.pop()  # the last step recorded is the syntax the file is in
+        steps.append(own)
+    return tuple(steps) or ("unnamed lossy compression",)
