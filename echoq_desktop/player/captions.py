@@ -1,0 +1,155 @@
+"""The words around the picture: title, frame, rates, heart rate, depth in cm. They never cover the picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QColor, QFont, QPainter, QPen
+
+from echoq_desktop import theme
+from echoq_desktop.player.paint import pill
+from echoq_desktop.session import ORIGINAL
+
+if TYPE_CHECKING:
+    from echoq_desktop.engine import OpenedLoop
+    from echoq_desktop.player.camera import Camera
+    from echoq_desktop.player.pane import Pane
+    from echoq_desktop.player.view import View
+    from echoq_desktop.session import Session
+
+HEAD = 30.0  # height of the line above the picture
+FOOT = 24.0  # and of the one below
+SIDE = 10.0
+LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+CENTRE = Qt.AlignmentFlag.AlignCenter
+
+
+def draw(painter: QPainter, pane: Pane, session: Session, view: View, camera: Camera) -> None:
+    """All captions of a pane."""
+    opened = session.current
+    assert opened is not None
+    width = float(pane.width())
+    head = QRectF(SIDE, 0, width - 2 * SIDE, HEAD)
+    foot = QRectF(SIDE, pane.height() - FOOT, width - 2 * SIDE, FOOT)
+    title, small = QFont(pane.font()), QFont(pane.font())
+    title.setWeight(QFont.Weight.DemiBold)
+    small.setPointSizeF(max(small.pointSizeF() - 1.0, 7.0))
+    painter.setFont(title)
+    _titles(painter, pane, session, view, head)
+    painter.setFont(small)
+    _rates(painter, pane, session, opened, foot)
+    _depth(painter, opened, camera)
+    painter.setFont(pane.font())
+    _absent(painter, pane, session, camera)
+
+
+def _titles(painter: QPainter, pane: Pane, session: Session, view: View, head: QRectF) -> None:
+    for name, side in zip(pane.names, (LEFT, RIGHT), strict=False):
+        painter.setPen(theme.pane_colour(name))
+        painter.drawText(head, side, _title(session, view, name))
+    if len(pane.names) == 1:
+        painter.setPen(QColor(theme.MUTED))
+        painter.drawText(head, RIGHT, f"{session.frame + 1} / {len(_loop(session).loop)}")
+
+
+def _title(session: Session, view: View, name: str) -> str:
+    title = session.title_of(name)
+    if name == ORIGINAL:
+        return title
+    if view.difference:
+        return f"{title}: what was removed"
+    return title if view.strength >= 1.0 else f"{title}, {round(view.strength * 100)} %"
+
+
+def _rates(painter: QPainter, pane: Pane, session: Session, opened: OpenedLoop, foot: QRectF) -> None:
+    """On the first pane rates and heart rate; on the others what the method was told."""
+    painter.setPen(QColor(theme.MUTED))
+    loop = opened.loop
+    if not pane.first:
+        painter.drawText(foot, LEFT, _method_facts(session, pane.names[0]))
+        painter.drawText(foot, RIGHT, _progress(session, pane.names[0]))
+        return
+    if len(loop) == 1:
+        rate = "still image"
+    else:
+        rate = f"{loop.fps:.1f} fps acquired" + (" (assumed)" if loop.times_assumed else "")
+        if pane.shown_fps > 0:
+            rate += f"  ·  {pane.shown_fps:.1f} shown"
+    painter.drawText(foot, LEFT, rate)
+    known = [f"HR {loop.heart_rate:.0f}" if loop.heart_rate else "", opened.summary.get("view", "")]
+    if len(pane.names) == 2:
+        known.append(f"{session.frame + 1} / {len(loop)}")
+    painter.drawText(foot, RIGHT, "   ".join(text for text in known if text))
+
+
+def _method_facts(session: Session, name: str) -> str:
+    sigma = session.facts(name).get("sigma")
+    if sigma is None:
+        return ""
+    chosen = "set" if session.settings.sigma is not None else "estimated"
+    return f"noise {float(sigma):.1f} grey levels, {chosen}"
+
+
+def _progress(session: Session, name: str) -> str:
+    result = session.result(name) if name != ORIGINAL else None
+    if result is None or session.missing(name) is not None:
+        return ""
+    done, total = int(np.count_nonzero(result.done)), len(result.done)
+    return "" if done == total else f"{done} of {total} frames ready"
+
+
+def _absent(painter: QPainter, pane: Pane, session: Session, camera: Camera) -> None:
+    """Say so where a pane does not show its own frame: never pretend."""
+    for name in pane.names:
+        missing = session.missing(name)
+        if missing is not None:
+            box = camera.area.adjusted(24, 0, -24, 0)
+            painter.setPen(QColor(theme.MUTED))
+            flags = CENTRE | Qt.TextFlag.TextWordWrap
+            painter.drawText(box, flags, f"{session.title_of(name)} cannot run.\n\n{missing}")
+        elif session.frame_of(name, session.frame) is None:
+            area = camera.area
+            x = area.center().x()
+            if len(pane.names) == 2:
+                edge = pane.edge_x(camera)
+                x = (edge + area.right()) / 2 if name == pane.names[1] else (area.left() + edge) / 2
+            pill(painter, QPointF(x, area.center().y()), "Computing…", QColor(theme.TEXT))
+
+
+def _depth(painter: QPainter, opened: OpenedLoop, camera: Camera) -> None:
+    """A tick for every cm below the top of the sector, numbers where there is room."""
+    if opened.spacing is None:
+        return
+    top = _sector_top(opened)
+    per_cm = 10.0 / opened.spacing.mm_per_pixel_y
+    step = per_cm * camera.scale * camera.aspect
+    label = next((n for n in (1, 2, 5, 10) if n * step >= 34.0), 20)
+    x = min(camera.picture.right(), camera.area.right()) + 2.0
+    painter.setPen(QPen(QColor(theme.MUTED), 1.0))
+    height = opened.loop.size[0]
+    for cm in range(int((height - top) / per_cm) + 1):
+        y = camera.transform.map(QPointF(0, top + cm * per_cm)).y()
+        if not camera.area.top() <= y <= camera.area.bottom():
+            continue
+        numbered = cm % label == 0
+        painter.drawLine(QPointF(x, y), QPointF(x + (7 if numbered else 4), y))
+        if numbered and cm:
+            unit = " cm" if cm == label else ""
+            painter.drawText(QRectF(x + 9, y - 8, 40, 16), LEFT, f"{cm}{unit}")
+
+
+def _sector_top(opened: OpenedLoop) -> float:
+    """The first row of the sector, where depth is zero."""
+    if opened.sector_mask is not None:
+        rows = np.flatnonzero(opened.sector_mask.any(axis=1))
+        if len(rows):
+            return float(rows[0])
+    return float(max(opened.sector_box[1], 0))
+
+
+def _loop(session: Session) -> OpenedLoop:
+    assert session.current is not None
+    return session.current
