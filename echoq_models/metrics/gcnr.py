@@ -81,8 +81,8 @@ def loop_gcnr(frames: NDArray[np.uint8], masks: Callable[[int], Masks] | Masks, 
 def null_gcnr(n_a: int, n_b: int, bins: int = 256, p: NDArray[np.float64] | None = None) -> float:
     """Expected gCNR of two samples of `n_a` and `n_b` independent pixels from one and the same distribution.
 
-    p: that distribution, float64 (bins,) summing to 1; by default fully developed speckle on a 70 dB display,
-    `speckle_distribution`, which gives 0.18 at 1,000 and 0.32 at 300 pixels. Real neighbouring pixels depend on
+    p: that distribution, float64 (bins,) summing to 1; by default fully developed speckle on a 60 dB display,
+    `speckle_distribution`, which gives 0.18 at 1,000 and 0.31 at 300 pixels. Real neighbouring pixels depend on
     each other, so the true value is larger still.
 
     Counts of a bin are taken as Poisson of mean p n, n the harmonic mean of both sizes. With x = 2 p n,
@@ -109,7 +109,7 @@ def _scaled_bessel_sum(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=8)
 def speckle_distribution(
-    bins: int = 256, dynamic_range_db: float = 70.0, mean_grey: float = 128.0
+    bins: int = 256, dynamic_range_db: float = 60.0, mean_grey: float = 128.0
 ) -> NDArray[np.float64]:
     """Grey levels of fully developed speckle after log compression: float64 (bins,), sums to 1, read-only.
 
