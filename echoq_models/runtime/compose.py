@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 CAPTION = "denoised, research use"
+SMALLEST_TEXT = 7  # pixels of height; below it a text is cut instead
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Look:
     title: tuple[int, int, int] = (235, 235, 235)
     caption: tuple[int, int, int] = (160, 160, 165)
     text_share: float = 0.045  # text height as a share of the pane's width
-    smallest_text: int = 9
+    smallest_text: int = 10  # of a narrow pane, in pixels of height
 
 
 class Canvas:
@@ -44,10 +47,10 @@ class Canvas:
         picture = Image.new("RGB", total, look.background)
         draw = ImageDraw.Draw(picture)
         for left, title in zip(self._lefts, titles, strict=True):
-            font = _font_that_fits(title, text, width)
-            draw.text((left + width / 2, bar / 2), title, look.title, font, anchor="mm")
-        font = _font_that_fits(caption, text, total[0] - 2 * look.gap)
-        draw.text((total[0] - look.gap, bar + height + bar / 2), caption, look.caption, font, anchor="rm")
+            shown, font = _fitted(title, text, width)
+            draw.text((left + width / 2, bar / 2), shown, look.title, font, anchor="mm")
+        shown, font = _fitted(caption, text, total[0] - 2 * look.gap)
+        draw.text((total[0] - look.gap, bar + height + bar / 2), shown, look.caption, font, anchor="rm")
         self._background = np.array(picture)
 
     @property
@@ -64,10 +67,14 @@ class Canvas:
         return out
 
 
-def _font_that_fits(text: str, height: int, width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font at `height` pixels, smaller if `text` would be wider than `width` pixels."""
+def _fitted(text: str, height: int, width: int) -> tuple[str, Font]:
+    """`text` in Pillow's own font of at most `height` pixels: smaller, then shorter, until it is `width` wide."""
     font = ImageFont.load_default(height)
-    while height > 6 and font.getlength(text) > width:
+    while height > SMALLEST_TEXT and font.getlength(text) > width:
         height -= 1
         font = ImageFont.load_default(height)
-    return font
+    shown = text
+    while len(text) > 1 and font.getlength(shown) > width:
+        text = text[:-1]
+        shown = f"{text.rstrip()}..."
+    return shown, font
