@@ -30,6 +30,9 @@ BUILT_IN: Mapping[str, str] = {
     "bm3d": "echoq_models.denoise.bm3d:denoiser",
 }
 
+# Added while this process runs: "module:object" of denoisers whose package is not installed.
+_ADDED: dict[str, Denoiser] = {}
+
 _MEMBERS = ("name", "title", "available", "prepare", "run")
 
 
@@ -62,7 +65,16 @@ def denoisers() -> dict[str, Denoiser]:
     for point in sorted(metadata.entry_points(group=GROUP), key=lambda point: point.name):
         if point.name not in found:  # a foreign package cannot take a built-in's name
             found[point.name] = _load(point.name, point.load)
-    return found
+    return found | {name: added for name, added in _ADDED.items() if name not in found}
+
+
+def add(target: str) -> None:
+    """Make the denoiser "module:object" known in this process, without an installed entry point.
+
+    The door for a denoiser in the making: the module only has to be importable. Its own `name` is used.
+    """
+    denoiser = _load(target, partial(_object, target))
+    _ADDED[denoiser.name] = denoiser
 
 
 def get(name: str) -> Denoiser:

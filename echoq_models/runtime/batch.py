@@ -36,6 +36,8 @@ class BatchOptions:
 
     suffix: of each output (".mp4", ".avi", ".gif", ".npz"; "" for folders of PNG).
     existing: "skip" leaves an output that is there, "overwrite" replaces it.
+    leave_out: (file relative to the folder, reason) of loops that are reported as failed and not opened again,
+    such as one that brought a worker process down.
     """
 
     method: str = "fast"
@@ -44,6 +46,7 @@ class BatchOptions:
     existing: Literal["skip", "overwrite"] = "skip"
     side_by_side: tuple[str, ...] = ()
     lossless: bool = False
+    leave_out: tuple[tuple[str, str], ...] = ()
 
     def export(self) -> ExportOptions:
         """The options of one file."""
@@ -254,6 +257,8 @@ class _Runner:
                 code,
             )
 
+        if (reason := dict(self._options.leave_out).get(source.relative_to(self._folder).as_posix())) is not None:
+            return event("failed", reason)
         if self._options.existing == "skip" and target.exists():
             return event("skipped", "the output exists already")
         self._progress(event("running"))

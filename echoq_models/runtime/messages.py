@@ -1,0 +1,108 @@
+"""What travels through the pipe between window and worker: plain dicts, with pixels left in shared files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from echoq_models.cine.loop import CineLoop, ColourPixels, UltrasoundRegion
+from echoq_models.cine.sector import Spacing
+from echoq_models.denoise.base import Settings
+from echoq_models.runtime.jobs import BatchOptions, ExportOptions
+from echoq_models.runtime.shared_files import allocate, view
+
+Message = dict[str, Any]
+
+_ARRAYS = ("index", "rgb")  # of ColourPixels: as large as frames, so they travel in files too
+
+
+def pack_loop(loop: CineLoop, folder: Path, stem: str) -> tuple[CineLoop, Message]:
+    """Move a loop's pixels into shared files: the same loop on maps, and the message that describes it.
+
+    The DICOM header stays behind (the window has no use for it). Raises OutputError when the disk is full.
+    """
+    colour = loop.colour
+    moved = replace(loop, frames=_share(loop.frames, folder / f"{stem}.frames"))
+    if colour is not None:
+        files = {name: _share(getattr(colour, name), folder / f"{stem}.{name}") for name in _ARRAYS}
+        moved = replace(moved, colour=replace(colour, **files))
+    message: Message = {each.name: getattr(loop, each.name) for each in fields(CineLoop)}
+    message["header"] = None
+    message["source"] = None if loop.source is None else str(loop.source)
+    message["regions"] = [asdict(region) for region in loop.regions]
+    message["frames"] = _place(folder / f"{stem}.frames", loop.frames)
+    if colour is not None:
+        places = {name: _place(folder / f"{stem}.{name}", getattr(colour, name)) for name in _ARRAYS}
+        message["colour"] = {"offsets": colour.offsets, **places}
+    return moved, message
+
+
+def unpack_loop(message: Mapping[str, Any]) -> CineLoop:
+    """The loop that `pack_loop` described, on read-only maps and without a header. Raises OSError."""
+    given = dict(message)
+    given["frames"] = _map(given["frames"])
+    given["source"] = None if given["source"] is None else Path(given["source"])
+    given["regions"] = tuple(UltrasoundRegion(**region) for region in given["regions"])
+    if given["colour"] is not None:
+        colour = given["colour"]
+        given["colour"] = ColourPixels(colour["offsets"], *(_map(colour[name]) for name in _ARRAYS))
+    return CineLoop(**given)
+
+
+def loop_files(message: Mapping[str, Any]) -> list[str]:
+    """The shared files of a packed loop."""
+    colour = message["colour"] or {}
+    places = [message["frames"], *(colour[name] for name in _ARRAYS if name in colour)]
+    return [place["file"] for place in places if place["file"] is not None]
+
+
+def pack_options(options: ExportOptions | BatchOptions | Settings) -> Message:
+    """Options as a plain dict."""
+    return asdict(options)
+
+
+def unpack_settings(message: Mapping[str, Any]) -> Settings:
+    """`Settings` from a plain dict."""
+    return Settings(**message)
+
+
+def unpack_export(message: Mapping[str, Any]) -> ExportOptions:
+    """`ExportOptions` from a plain dict."""
+    return ExportOptions(**{**message, "settings": Settings(**message["settings"])})
+
+
+def unpack_batch(message: Mapping[str, Any]) -> BatchOptions:
+    """`BatchOptions` from a plain dict."""
+    return BatchOptions(**{**message, "settings": Settings(**message["settings"])})
+
+
+def pack_spacing(spacing: Spacing | None) -> Message | None:
+    """A spacing as a plain dict."""
+    return None if spacing is None else asdict(spacing)
+
+
+def unpack_spacing(message: Mapping[str, Any] | None) -> Spacing | None:
+    """`Spacing` from a plain dict."""
+    return None if message is None else Spacing(**message)
+
+
+def _share(array: np.ndarray, path: Path) -> np.ndarray:
+    if array.size == 0:
+        return array
+    shared = allocate(path, array.shape, array.dtype.type)
+    shared[...] = array
+    return shared
+
+
+def _place(path: Path, array: np.ndarray) -> Message:
+    file = str(path) if array.size else None  # an empty file cannot be mapped
+    return {"file": file, "shape": tuple(array.shape), "dtype": array.dtype.str}
+
+
+def _map(place: Mapping[str, Any]) -> np.ndarray:
+    dtype = np.dtype(place["dtype"]).type
+    return np.zeros(place["shape"], dtype) if place["file"] is None else view(place["file"], place["shape"], dtype)
