@@ -121,12 +121,11 @@ class Session(QObject):
             return
         keys = list(self._loops)
         neighbour = keys.index(loop_id)
-        was_current = loop_id == self._current
+        keys.remove(loop_id)
+        if loop_id == self._current:  # first show another: listeners look at the current loop while this one goes
+            self._show(keys[min(neighbour, len(keys) - 1)] if keys else None)
         del self._loops[loop_id]
         self._group.removeStack(entry.stack)
-        if was_current:
-            keys.remove(loop_id)
-            self._show(keys[min(neighbour, len(keys) - 1)] if keys else None)
         self.engine.close_loop(loop_id)
         entry.stack.deleteLater()
         self.loops_changed.emit()
