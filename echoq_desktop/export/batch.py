@@ -1,0 +1,294 @@
+"""Batch export: a folder of loops denoised into another folder, file by file, while the window stays usable."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from PySide6.QtCore import QUrl
+from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QCheckBox,
+    QComboBox,
+    QDialog,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QMessageBox,
+    QPushButton,
+    QRadioButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from echoq_desktop.export.batch_table import BatchTable
+from echoq_desktop.export.formats import FORMATS
+from echoq_desktop.export.methods import fill_methods
+from echoq_desktop.export.progress import JobProgress
+from echoq_desktop.panels.notes import Notes
+from echoq_desktop.theme import WIDE
+from echoq_models.runtime.batch import SUMMARY
+from echoq_models.runtime.jobs import BatchOptions
+
+if TYPE_CHECKING:
+    from echoq_desktop.session import Session
+
+
+class BatchDialog(QDialog):
+    """Asks for folders, method and format, then shows each file's state, the time left, and what failed and why."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.session = session
+        self.progress: JobProgress | None = None
+        self.setWindowTitle("Batch export")
+        self.setAccessibleName("Batch export")
+        self.setModal(False)
+        self.resize(720, 620)
+        self.table = BatchTable()
+        self.notes = Notes()
+        self.summary = QLabel()
+        self.summary.setWordWrap(True)
+        self.summary.setAccessibleName("Summary")
+        self._started = 0.0
+        self._build()
+        session.engine.event.connect(self._on_event)
+        session.methods_changed.connect(self._refill)
+        self._follow()
+
+    # how it is laid out
+
+    def _build(self) -> None:
+        self.choices = QWidget()
+        form = QFormLayout(self.choices)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        self.folder = self._folder_line(form, "&From", "Folder of loops", "Every loop in it and in its subfolders")
+        self.target = self._folder_line(form, "&To", "Folder to write into", "Subfolders are kept; made if need be")
+        self.method = QComboBox()
+        self.method.setAccessibleName("Method")
+        self.method.setToolTip("Which denoiser to use")
+        fill_methods(self.method, self.session)
+        self.format = QComboBox()
+        self.format.setAccessibleName("Format")
+        self.format.setToolTip("The kind of file to write for each loop")
+        for each in FORMATS:
+            self.format.addItem(each.title, each.suffix)
+        self.lossless = QCheckBox("Lossless, for measuring")
+        self.lossless.setToolTip("Keep every grey level; lossy compression alone can raise gCNR")
+        line = QHBoxLayout()
+        line.addWidget(self.format)
+        line.addWidget(self.lossless)
+        line.addStretch(1)
+        form.addRow("&Method", self.method)
+        form.addRow("Fo&rmat", line)
+        form.addRow("If a result exists", self._existing_choice())
+        bar = QHBoxLayout()
+        self.start_button = QPushButton("&Start")
+        self.start_button.setToolTip("Denoise every loop of the folder")
+        self.start_button.clicked.connect(self.start)
+        self.copy_button = QPushButton("&Copy summary")
+        self.copy_button.setToolTip("Copy what became of each file to the clipboard")
+        self.copy_button.clicked.connect(self.copy_summary)
+        self.open_button = QPushButton("&Open folder")
+        self.open_button.setToolTip("Show the results in the file manager")
+        self.open_button.clicked.connect(self._open_folder)
+        self.close_button = QPushButton("Close")
+        self.close_button.setToolTip("Close this dialog")
+        self.close_button.clicked.connect(self.close)
+        for button in (self.start_button, self.copy_button, self.open_button, self.close_button):
+            button.setAutoDefault(False)
+        bar.addWidget(self.copy_button)
+        bar.addWidget(self.open_button)
+        bar.addStretch(1)
+        bar.addWidget(self.start_button)
+        bar.addWidget(self.close_button)
+        self._layout = QVBoxLayout(self)
+        self._layout.setSpacing(WIDE)
+        for widget in (self.choices, self.notes, self.table, self.summary):
+            self._layout.addWidget(widget, 1 if widget is self.table else 0)
+        self._layout.addLayout(bar)
+        self.format.currentIndexChanged.connect(self._follow)
+        self.method.currentIndexChanged.connect(self._follow)
+
+    def _folder_line(self, form: QFormLayout, label: str, name: str, tip: str) -> QLineEdit:
+        field = QLineEdit()
+        field.setAccessibleName(name)
+        field.setToolTip(tip)
+        field.setPlaceholderText(tip)
+        field.textChanged.connect(self._follow)
+        browse = QPushButton("Browse…")
+        browse.setToolTip(f"Choose: {name.lower()}")
+        browse.setAccessibleName(f"Browse: {name.lower()}")
+        browse.setAutoDefault(False)
+        browse.clicked.connect(lambda: self._ask_folder(field, name))
+        line = QHBoxLayout()
+        line.addWidget(field, 1)
+        line.addWidget(browse)
+        form.addRow(label, line)
+        text = form.labelForField(line)
+        if isinstance(text, QLabel):
+            text.setBuddy(field)
+        return field
+
+    def _existing_choice(self) -> QHBoxLayout:
+        self.skip = QRadioButton("Skip the loop")
+        self.skip.setToolTip("Leave results that are there, so that a batch can be continued")
+        self.skip.setChecked(True)
+        self.overwrite = QRadioButton("Overwrite it")
+        self.overwrite.setToolTip("Write every result anew")
+        group = QButtonGroup(self)
+        line = QHBoxLayout()
+        for button in (self.skip, self.overwrite):
+            group.addButton(button)
+            line.addWidget(button)
+        line.addStretch(1)
+        return line
+
+    # what is shown
+
+    def options(self) -> BatchOptions:
+        """What the worker is asked for."""
+        existing: Literal["skip", "overwrite"] = "overwrite" if self.overwrite.isChecked() else "skip"
+        return BatchOptions(
+            method=self.method.currentData() or "",
+            settings=self.session.settings,
+            suffix=FORMATS[self.format.currentIndex()].suffix,
+            existing=existing,
+            lossless=self.lossless.isChecked() and self.lossless.isEnabled(),
+        )
+
+    @property
+    def running(self) -> bool:
+        """Whether a batch is under way."""
+        return self.progress is not None and self.progress.state == "running"
+
+    def _refill(self) -> None:
+        if not self.running:
+            self.method.clear()
+            fill_methods(self.method, self.session)
+            self._follow()
+
+    def _follow(self) -> None:
+        self.lossless.setEnabled(FORMATS[self.format.currentIndex()].lossless is not None)
+        problem = self._problem()
+        self.notes.show_all([(problem, False)] if problem and not self.running else [])
+        self.choices.setEnabled(not self.running)
+        self.start_button.setEnabled(problem is None and not self.running)
+        ended = self.table.rowCount() > 0 and not self.running
+        self.copy_button.setEnabled(ended)
+        self.open_button.setEnabled(ended and self._target().is_dir())
+
+    def _problem(self) -> str | None:
+        folder, target = self.folder.text().strip(), self.target.text().strip()
+        if not folder or not target:
+            return "Choose a folder of loops and a folder to write into."
+        if not Path(folder).expanduser().is_dir():
+            return f"The folder {folder} does not exist."
+        if Path(folder).expanduser().resolve() == self._target().resolve():
+            return "Choose another folder to write into than the loops' own."
+        if self.method.currentData() is None:
+            return "No denoiser can run yet: import or train weights first."
+        return None
+
+    def _target(self) -> Path:
+        return Path(self.target.text().strip()).expanduser()
+
+    def _ask_folder(self, field: QLineEdit, name: str) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, name, field.text())
+        if chosen:
+            field.setText(chosen)
+            if field is self.folder and not self.target.text():
+                self.target.setText(f"{chosen}_denoised")
+
+    # what happens
+
+    def start(self) -> None:
+        """Hand the batch to the worker."""
+        if not self.start_button.isEnabled():
+            return
+        if self.progress is not None:
+            self.progress.deleteLater()
+        self.table.clear_files()
+        self.summary.clear()
+        folder = Path(self.folder.text().strip()).expanduser()
+        job = self.session.engine.batch(folder, self._target(), self.options())
+        self.progress = JobProgress(self.session.engine, job, f"Batch export of {folder.name}", self)
+        self.progress.ended.connect(self._ended)
+        self._layout.insertWidget(self._layout.indexOf(self.summary), self.progress)
+        self._started = time.monotonic()
+        self._follow()
+
+    def _on_event(self, job: int, news: dict[str, Any]) -> None:
+        if self.progress is None or job != self.progress.job:
+            return
+        self.table.put(news)
+        total, frames = news.get("total", 0), news.get("frames", 0)
+        inside = news.get("done_frames", 0) / frames if frames else 0.0
+        share = news.get("index", 0) + (inside if news["state"] == "running" else 1.0)
+        self.progress.show_share(round(1000 * share), 1000 * total, news.get("seconds_left"))
+        counts = self.table.counts()
+        over = sum(counts[state] for state in ("done", "failed", "skipped"))
+        self.summary.setText(f"{over} of {total} files: {_in_words(counts)}")
+
+    def _ended(self, state: str, result: object) -> None:
+        self.table.stop_running("cancelled" if state == "cancelled" else "failed")
+        counts = self.table.counts()
+        seconds = round(time.monotonic() - self._started)
+        head = {"finished": "Finished", "cancelled": "Cancelled", "failed": "Stopped"}[state]
+        lines = [f"{head} after {seconds // 60} min {seconds % 60:02d} s: {_in_words(counts) or 'no file was tried'}."]
+        if state == "failed":
+            lines.append(str(result))
+        if state == "cancelled":
+            lines.append("Only whole files were kept.")
+        if (self._target() / SUMMARY).is_file() and state != "failed":
+            lines.append(f"The table is saved as {SUMMARY} in {self._target()}.")
+        self.summary.setText("\n".join(lines))
+        self.session.message.emit(f"Batch export: {lines[0]}")
+        if self.progress is not None:
+            self.progress.hide()
+        self._follow()
+
+    def copy_summary(self) -> None:
+        """Put the summary and one line a file (state, output, reason) on the clipboard."""
+        QGuiApplication.clipboard().setText(f"{self.summary.text()}\n\n{self.table.text()}")
+        self.session.message.emit("Summary copied")
+
+    def _open_folder(self) -> None:
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._target())))
+
+    def reject(self) -> None:
+        """Escape closes as the button does."""
+        self.close()
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        """A running batch is not lost by closing a dialog: ask first."""
+        if self.running and not self._agrees_to_cancel():
+            event.ignore()
+            return
+        if self.running and self.progress is not None:
+            self.progress.cancel()
+        super().closeEvent(event)
+
+    def _agrees_to_cancel(self) -> bool:
+        box = QMessageBox(
+            QMessageBox.Icon.Question,
+            "Batch export",
+            "The batch is still running. The window stays usable meanwhile; closing this dialog cancels the batch. "
+            "Files that are done stay.",
+            parent=self,
+        )
+        stay = box.addButton("&Keep running", QMessageBox.ButtonRole.RejectRole)
+        box.addButton("&Cancel the batch", QMessageBox.ButtonRole.DestructiveRole)
+        box.setDefaultButton(stay)
+        box.setEscapeButton(stay)
+        box.exec()
+        return box.clickedButton() is not stay
+
+
+def _in_words(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in counts.items() if count)

@@ -1,0 +1,49 @@
+"""Small files written whole or not at all, and where to offer to put them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from PySide6.QtCore import QStandardPaths
+
+from echoq_desktop.loop_state import sample_path
+from echoq_models.errors import OutputError
+from echoq_models.runtime.batch import LOOP_SUFFIXES
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, replacing what was there only once all is written. Raises OutputError."""
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(data)
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}. Choose another place.") from error
+
+
+def suggestion(loop: Path, ending: str) -> Path:
+    """Where to offer to save something of a loop: `<loop name><ending>`, in the folder used last in this run.
+
+    The first time: beside the loop, or in the documents folder when that place is not for the person's files
+    (read-only, or the shipped sample's).
+    """
+    name = loop.stem if loop.suffix.lower() in LOOP_SUFFIXES else loop.name
+    folder = _last.get("folder") or loop.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK) or folder == sample_path().parent:
+        places = QStandardPaths.standardLocations(QStandardPaths.StandardLocation.DocumentsLocation)
+        folder = next((Path(place) for place in places if Path(place).is_dir()), Path.home())
+    return folder / f"{name}{ending}"
+
+
+def remember(path: Path) -> None:
+    """Offer this file's folder the next time."""
+    _last["folder"] = path.parent
+
+
+_last: dict[str, Path] = {}

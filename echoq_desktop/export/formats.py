@@ -1,0 +1,59 @@
+"""What a loop can be exported as, and what a person should know about each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Format:
+    """One kind of output. suffix: of the file; "" is a folder of PNG.
+
+    lossless: what is written when lossless is chosen, None where there is nothing to choose.
+    always_lossless: no grey level is lost anyway.  picture: can hold panes side by side.
+    """
+
+    title: str
+    suffix: str
+    note: str
+    lossless: str | None = None
+    always_lossless: bool = False
+    picture: bool = True
+
+
+FORMATS = (
+    Format(
+        "MP4 video",
+        ".mp4",
+        "H.264; plays in PowerPoint and in every player.",
+        lossless="Every grey level is kept, for measuring. Some players, PowerPoint among them, cannot show it.",
+    ),
+    Format(
+        "AVI video",
+        ".avi",
+        "Motion JPEG; opens in most research software.",
+        lossless="FFV1: every grey level is kept, for measuring. VLC and ImageJ with FFmpeg open it.",
+    ),
+    Format("GIF animation", ".gif", "For mail and web pages: 256 colours, times rounded to 10 ms."),
+    Format("Folder of PNG", "", "One lossless picture a frame.", always_lossless=True),
+    Format(
+        "NumPy (.npz)",
+        ".npz",
+        "`frames` uint8 (T, H, W) and `times_ms`, for further computing.",
+        always_lossless=True,
+        picture=False,
+    ),
+)
+LOSSY_NOTE = "Lossy compression alone can raise gCNR: choose lossless for files that will be measured."
+
+
+def format_of(path: Path) -> Format | None:
+    """The format that a path's suffix stands for, None when there is none."""
+    return next((each for each in FORMATS if each.suffix == path.suffix.lower()), None)
+
+
+def with_format(path: Path, wanted: Format) -> Path:
+    """The path with the suffix of a format in place of another format's."""
+    bare = path.with_suffix("") if path.suffix and format_of(path) is not None else path
+    return bare.with_name(bare.name + wanted.suffix)

@@ -1,0 +1,167 @@
+"""A running job of the worker, as a bar with time left and a cancel that cancels. It never blocks the window."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from weakref import WeakSet
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QFontMetrics, QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QWidget
+
+from echoq_desktop.theme import SPACE
+
+if TYPE_CHECKING:
+    from echoq_desktop.engine import Engine
+
+BAR_STEPS = 1000
+
+
+def time_left_text(seconds: float | None) -> str:
+    """Time left in words a person can use: rounded, never more exact than it can be."""
+    if seconds is None:
+        return ""
+    if seconds < 10:
+        return "a few seconds left"
+    if seconds < 55:
+        return f"about {5 * round(seconds / 5)} s left"
+    if seconds < 5400:
+        return f"about {max(1, round(seconds / 60))} min left"
+    return f"about {seconds / 3600:.1f} h left"
+
+
+class TimeLeft:
+    """Estimates the time left from the speed of late: half of what it knows is forgotten in `memory_s`."""
+
+    def __init__(self, memory_s: float = 8.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._memory, self._clock = memory_s, clock
+        self._last: tuple[float, int] | None = None
+        self._done = self._spent = 0.0
+
+    def update(self, done: int, total: int) -> float | None:
+        """Seconds left after `done` of `total` steps; None until two reports have come."""
+        now = self._clock()
+        if self._last is None or done < self._last[1]:  # the first report, or a new stage
+            self._last, self._done, self._spent = (now, done), 0.0, 0.0
+            return None
+        span, steps = now - self._last[0], done - self._last[1]
+        if steps:
+            keep = 0.5 ** (span / self._memory)
+            self._done = keep * self._done + steps
+            self._spent = keep * self._spent + span
+            self._last = (now, done)
+        return None if not self._done else max(0.0, (total - done) * self._spent / self._done)
+
+
+_running: WeakSet[JobProgress] = WeakSet()
+
+
+def running() -> list[str]:
+    """What is being exported right now, one phrase each; the window asks before it closes."""
+    return sorted(job.title for job in _running if job.state == "running")
+
+
+class JobProgress(QWidget):
+    """One job's bar. `state` is "running", "finished", "failed" or "cancelled"."""
+
+    ended = Signal(str, object)  # state; the result (dict) when finished, one sentence when failed, else None
+
+    def __init__(self, engine: Engine, job: int, title: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.engine, self.job, self.title = engine, job, title
+        self.state = "running"
+        self._left = TimeLeft()
+        self.bar = QProgressBar()
+        self.bar.setRange(0, 0)  # busy until the first figure comes
+        self.bar.setTextVisible(False)
+        self.bar.setFixedHeight(10)
+        self.bar.setMinimumWidth(120)
+        self.bar.setAccessibleName(f"Progress of {title}")
+        self.label = _Elided(title)
+        self.time = QLabel()
+        self.time.setAccessibleName("Time left")
+        self.cancel_button = QPushButton("Cancel")
+        self.cancel_button.setToolTip(f"Cancel {title}; nothing half-written stays behind")
+        self.cancel_button.setAccessibleName(f"Cancel {title}")
+        self.cancel_button.clicked.connect(self.cancel)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(SPACE, 0, SPACE, 0)
+        layout.setSpacing(SPACE)
+        for widget, stretch in ((self.label, 1), (self.bar, 1), (self.time, 0), (self.cancel_button, 0)):
+            layout.addWidget(widget, stretch)
+        engine.progress.connect(self._on_progress)
+        engine.finished.connect(self._on_finished)
+        engine.failed.connect(self._on_failed)
+        engine.cancelled.connect(self._on_cancelled)
+        _running.add(self)
+
+    def cancel(self) -> None:
+        """Stop the job; `ended` follows once the worker has let go."""
+        if self.state == "running":
+            self.cancel_button.setEnabled(False)
+            self.label.set_text(f"Cancelling {self.title}")
+            self.engine.cancel(self.job)
+
+    def show_share(self, done: int, total: int, left: float | None) -> None:
+        """Fill the bar to done / total, and say how long it still takes (seconds, None: not known)."""
+        self.bar.setRange(0, BAR_STEPS if total > 0 else 0)
+        if total > 0:
+            self.bar.setValue(round(BAR_STEPS * done / total))
+        self.time.setText(time_left_text(left))
+
+    def _on_progress(self, job: int, done: int, total: int, text: str) -> None:
+        if job == self.job and self.state == "running":
+            self.show_share(done, total, self._left.update(done, total))
+            self.setToolTip(f"{self.title}: {text}, {done} of {total}" if total else f"{self.title}: {text}")
+
+    def _on_finished(self, job: int, result: object) -> None:
+        if job == self.job:
+            self._end("finished", result)
+
+    def _on_failed(self, job: int, sentence: str) -> None:
+        if job == self.job:
+            self._end("failed", sentence)
+
+    def _on_cancelled(self, job: int) -> None:
+        if job == self.job:
+            self._end("cancelled", None)
+
+    def _end(self, state: str, result: object) -> None:
+        if self.state != "running":
+            return
+        self.state = state
+        _running.discard(self)
+        self.cancel_button.setEnabled(False)
+        self.bar.setRange(0, BAR_STEPS)
+        self.bar.setValue(BAR_STEPS if state == "finished" else self.bar.value())
+        self.time.setText("")
+        self.label.set_text(f"{self.title}: {'done' if state == 'finished' else state}")
+        self.ended.emit(state, result)
+
+
+class _Elided(QLabel):
+    """A line of text that shortens its middle instead of pushing the window wide."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._text = text
+        self.setMinimumWidth(60)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.set_text(text)
+
+    def set_text(self, text: str) -> None:
+        """Show another text."""
+        self._text = text
+        self.setAccessibleName(text)
+        self._elide()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._elide()
+
+    def _elide(self) -> None:
+        shown = QFontMetrics(self.font()).elidedText(self._text, Qt.TextElideMode.ElideMiddle, max(self.width(), 60))
+        if shown != self.text():
+            self.setText(shown)

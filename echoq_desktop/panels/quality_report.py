@@ -1,0 +1,95 @@
+"""What the quality dock shows, as text: table cells, a table for the clipboard, per-frame CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from echoq_desktop.panels.quality_numbers import FrameNumbers, Series
+from echoq_models.metrics.gcnr import SMALL_REGION_PIXELS, null_gcnr
+
+ROWS = ("gCNR, frame", "gCNR, loop", "95 % CI", "Frames", "Contrast, dB", "CNR")
+ROW_TIPS = (
+    "Generalised contrast-to-noise ratio of this frame: 0 when both regions have the same grey levels,\n"
+    "1 when they share none (Rodriguez-Molares et al. 2020).",
+    "Median of gCNR over the frames measured so far.",
+    "95 % confidence interval of the median: moving-block bootstrap over the frames.",
+    "How many frames are measured so far, of how many.",
+    "Contrast of this frame between myocardium and left ventricle, in dB of mean grey level.",
+    "Contrast-to-noise ratio of this frame: difference of the means over the noise of both regions.",
+)
+NOTHING = "–"
+WAITING = "…"
+
+
+def number(value: float, digits: int) -> str:
+    """A figure for people; a dash when there is none, the sign for infinity."""
+    if math.isnan(value):
+        return NOTHING
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def cells(now: FrameNumbers | None, series: Series | None, empty: str) -> list[str]:
+    """The six cells of a pane's column; `empty` stands where a figure is not there (yet)."""
+    frame = [empty] * 3 if now is None else [number(now.gcnr, 3), number(now.contrast, 1), number(now.cnr, 2)]
+    median, interval, frames = empty, empty, empty
+    if series is not None and series.median is not None:
+        total = len(series.fresh)
+        median = number(series.median.median, 3)
+        interval = NOTHING if total == 1 else f"{number(series.median.low, 2)}–{number(series.median.high, 2)}"
+        frames = f"{series.counted}/{total}" if series.counted < total else f"{total}"
+    return [frame[0], median, interval, frames, frame[1], frame[2]]
+
+
+def table_text(titles: Sequence[str], columns: Sequence[Sequence[str]], notes: Sequence[str]) -> str:
+    """The table with tabs between cells, ready to be pasted into a spreadsheet; notes follow below."""
+    lines = ["\t".join(["", *titles])]
+    lines += ["\t".join([name, *(column[row] for column in columns)]) for row, name in enumerate(ROWS)]
+    return "\n".join([*lines, *notes]) + "\n"
+
+
+def loop_csv(times_ms: NDArray[np.float64], series: Mapping[str, Series | None]) -> str:
+    """One line a frame: frame (from 1), time in ms, then gCNR, contrast and CNR of each pane.
+
+    A cell is empty where the value is not measured.
+    """
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\r\n")  # RFC 4180
+    names = [f"{kind}_{pane}" for pane in series for kind in ("gcnr", "contrast_db", "cnr")]
+    table.writerow(["frame", "time_ms", *names])
+    for t, time in enumerate(times_ms.tolist()):
+        row: list[str] = [str(t + 1), f"{time:.3f}"]
+        for one in series.values():
+            known = one is not None and bool(one.fresh[t])
+            row += [f"{v:.6f}" if known and math.isfinite(v) else "" for v in _values(one, t)]
+        table.writerow(row)
+    return out.getvalue()
+
+
+def _values(series: Series | None, t: int) -> list[float]:
+    return [math.nan] * 3 if series is None else series.values[t].tolist()
+
+
+@lru_cache(maxsize=64)
+def small_note(lv: int, myocardium: int) -> str | None:
+    """A sentence when a region is so small that chance alone lifts gCNR, else None."""
+    small = [
+        f"{name} {count:,} pixels"
+        for name, count in (("left ventricle", lv), ("myocardium", myocardium))
+        if count < SMALL_REGION_PIXELS
+    ]
+    if not small:
+        return None
+    null = null_gcnr(lv, myocardium)
+    return (
+        f"Small region ({' and '.join(small)}, under {SMALL_REGION_PIXELS:,}): "
+        f"two regions of the same tissue would already read {null:.2f}."
+    )
