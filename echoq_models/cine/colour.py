@@ -25,7 +25,8 @@ class ColourSettings:
     """What counts as colour. Chroma is in the 8-bit units of Cb and Cr (128 is grey).
 
     tolerance, lossy_tolerance: smallest deviation from the grey map that is colour, for pixels with and
-    without a lossy step in their history; it grows with the chroma noise found, up to max_tolerance.
+    without a lossy step in their history; it grows with the chroma noise found, up to
+    max_tolerance and lossy_max_tolerance.
     dark: luminance under which chroma says little.  min_tint, max_tint: mean and peak chroma of a tint.
     agreement: share of bright pixels that must lie on one chroma-of-luminance curve to call it a tint.
     learn_frames, learn_bytes: how much is held back to learn from.  memory_bytes: coloured pixels beyond this
@@ -34,7 +35,8 @@ class ColourSettings:
 
     tolerance: float = 1.0
     lossy_tolerance: float = 10.0
-    max_tolerance: float = 20.0
+    max_tolerance: float = 8.0
+    lossy_max_tolerance: float = 20.0
     dark: int = 16
     min_tint: float = 3.0
     max_tint: float = 72.0
@@ -295,6 +297,7 @@ class _SparsePixels:
 def _learn(frames: list[_ColourFrame], lossy: bool, settings: ColourSettings) -> _ChromaModel:
     """Decide from the first frames: plain grey or a tint, and how large a deviation is colour."""
     base = settings.lossy_tolerance if lossy else settings.tolerance
+    most = settings.lossy_max_tolerance if lossy else settings.max_tolerance
     neutral = np.full(256, 128, dtype=np.float32)
     plain = _ChromaModel(neutral, neutral, False, base)
     if all(f.rgb is None for f in frames):
@@ -303,21 +306,43 @@ def _learn(frames: list[_ColourFrame], lossy: bool, settings: ColourSettings) ->
     if len(grey) == 0:
         return plain
     model = plain
-    if np.mean(plain.deviation(grey, cb, cr) <= base) < 0.5:
+    if _share(plain, grey, cb, cr, base) < 0.5:
         curve_cb, curve_cr = _median_curve(grey, cb), _median_curve(grey, cr)
         tinted = _ChromaModel(curve_cb, curve_cr, True, base)
         chroma = np.maximum(np.abs(curve_cb - 128), np.abs(curve_cr - 128))
-        near = np.mean(tinted.deviation(grey, cb, cr) <= settings.max_tolerance / 2)
-        strength = float(chroma[grey].mean())
+        near = _share(tinted, grey, cb, cr, most / 2)
+        strength = float(chroma[np.unique(grey)].mean())
         if near >= settings.agreement and strength >= settings.min_tint and chroma.max() <= settings.max_tint:
             model = tinted
-    # chroma noise of the pixels that follow the map sets the tolerance
-    deviation = model.deviation(grey, cb, cr)
-    near_map = deviation[deviation <= settings.max_tolerance]
-    noise = float(np.quantile(near_map, 0.75)) if len(near_map) else 0.0
+    noise = _chroma_noise(model, grey, cb, cr, most)
     floor = base + 2.0 if model.tinted else base  # a tint's curve is known to about one level
-    tolerance = float(np.clip(3.0 * noise, floor, settings.max_tolerance))
+    tolerance = float(np.clip(3.0 * noise, floor, most))
     return _ChromaModel(model.cb, model.cr, model.tinted, tolerance)
+
+
+def _share(model: _ChromaModel, grey: U8, cb: U8, cr: U8, tolerance: float) -> float:
+    """Share of pixels within `tolerance` of the model; each luminance counts alike, so that a banner of one
+    colour, however large, has one vote."""
+    fits = (model.deviation(grey, cb, cr) <= tolerance).astype(np.float64)
+    total = np.bincount(grey, minlength=256)
+    near = np.bincount(grey, weights=fits, minlength=256)
+    enough = total >= min(20, total.max())
+    return float(np.mean(near[enough] / total[enough]))
+
+
+def _chroma_noise(model: _ChromaModel, grey: U8, cb: U8, cr: U8, limit: float) -> float:
+    """Chroma noise of pixels that follow the model: third quartile of each luminance, median over luminances."""
+    deviation = np.rint(model.deviation(grey, cb, cr)).astype(np.intp)
+    near = deviation <= limit
+    width = int(limit) + 1
+    joint = np.bincount(grey[near].astype(np.intp) * width + deviation[near], minlength=256 * width)
+    counts = joint.reshape(256, width)
+    total = counts.sum(axis=1)
+    used = total >= min(20, total.max())
+    if not used.any() or total.max() == 0:
+        return 0.0
+    quartile = np.argmax(np.cumsum(counts[used], axis=1) >= 0.75 * total[used, None], axis=1)
+    return float(np.median(quartile))
 
 
 def _samples(frames: list[_ColourFrame], settings: ColourSettings) -> tuple[U8, U8, U8]:
