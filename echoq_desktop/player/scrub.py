@@ -1,0 +1,154 @@
+"""The scrub bar: playhead, which frames of each method are computed, trim, R waves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt
+from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen
+from PySide6.QtWidgets import QSizePolicy, QSlider, QWidget
+
+from echoq_desktop import theme
+from echoq_desktop.session import ORIGINAL
+
+if TYPE_CHECKING:
+    from echoq_desktop.player.clock import Clock
+    from echoq_desktop.session import Session
+
+EDGE = 10.0  # room for half the playhead
+TRACK = 5.0  # height of the track
+LANE = 3.0  # height of one method's computed bar
+GAP = 2.0
+
+
+class ScrubBar(QSlider):
+    """A slider over the frames; below the track one thin bar per method fills as its frames are computed."""
+
+    def __init__(self, session: Session, clock: Clock, parent: QWidget | None = None) -> None:
+        super().__init__(Qt.Orientation.Horizontal, parent)
+        self._session, self._clock = session, clock
+        self.setAccessibleName("Frame")
+        self.setToolTip("Drag to any frame. The thin bars below fill as frames are computed.")
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setTracking(True)
+        self.valueChanged.connect(self._on_value)
+        session.current_changed.connect(self._on_current)
+        session.frame_changed.connect(self._on_frame)
+        session.results_changed.connect(self.update)
+        session.panes_changed.connect(self.update)
+        clock.settings_changed.connect(self.update)
+        self._on_current()
+
+    def sizeHint(self) -> QSize:
+        return QSize(300, 32)
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(120, 32)
+
+    def x_of(self, frame: float) -> float:
+        """Widget x of a frame's playhead."""
+        span = max(self.maximum(), 1)
+        return EDGE + frame / span * (self.width() - 2 * EDGE)
+
+    def frame_at(self, x: float) -> int:
+        """The frame nearest to a widget x."""
+        share = (x - EDGE) / max(self.width() - 2 * EDGE, 1.0)
+        return round(min(max(share, 0.0), 1.0) * self.maximum())
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if event.button() == Qt.MouseButton.LeftButton:
+            self.setSliderDown(True)
+            self.setValue(self.frame_at(event.position().x()))
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        if self.isSliderDown():
+            self.setValue(self.frame_at(event.position().x()))
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        self.setSliderDown(False)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        middle = 11.0
+        track = QRectF(EDGE, middle - TRACK / 2, self.width() - 2 * EDGE, TRACK)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(QColor(theme.RAISED_HOVER))
+        painter.drawRoundedRect(track, TRACK / 2, TRACK / 2)
+        if self._session.current is None:
+            return
+        self._paint_span(painter, track)
+        self._paint_lanes(painter, middle + TRACK / 2 + 4.0)
+        self._paint_r_waves(painter, track)
+        painter.setPen(QPen(QColor(theme.ACCENT), 2.0) if self.hasFocus() else Qt.PenStyle.NoPen)
+        painter.setBrush(QColor("white"))
+        painter.drawEllipse(QPointF(self.x_of(self.value()), middle), 6.0, 6.0)
+
+    def _paint_span(self, painter: QPainter, track: QRectF) -> None:
+        """What is played, and how much of it is behind the playhead."""
+        first, last = self._clock.trim
+        left, right = self.x_of(first), self.x_of(last)
+        if self._clock.trimmed:
+            painter.setBrush(QColor(theme.FAINT))
+            painter.drawRoundedRect(QRectF(left, track.top(), right - left, TRACK), 2, 2)
+        painter.setBrush(QColor(theme.ACCENT))
+        here = min(max(self.x_of(self.value()), left), right)
+        painter.drawRoundedRect(QRectF(left, track.top(), here - left, TRACK), 2, 2)
+        if self._clock.trimmed:
+            painter.setPen(QPen(QColor(theme.TEXT), 1.6))
+            for x, inward in ((left, 4.0), (right, -4.0)):
+                top, bottom = track.top() - 5, track.bottom() + 5
+                painter.drawPolyline([QPointF(x + inward, top), QPointF(x, top), QPointF(x, bottom)])
+                painter.drawLine(QPointF(x, bottom), QPointF(x + inward, bottom))
+            painter.setPen(Qt.PenStyle.NoPen)
+
+    def _paint_lanes(self, painter: QPainter, top: float) -> None:
+        for pane in self._session.shown_panes:
+            if pane == ORIGINAL:
+                continue
+            result = self._session.result(pane)
+            painter.setBrush(QColor(theme.RAISED))
+            painter.drawRect(QRectF(EDGE, top, self.width() - 2 * EDGE, LANE))
+            if result is not None and self._session.missing(pane) is None:
+                painter.setBrush(theme.pane_colour(pane))
+                for start, end in _runs(np.asarray(result.done)):
+                    left, right = self.x_of(start - 0.5), self.x_of(end - 0.5)
+                    left, right = max(left, EDGE), min(right, self.width() - EDGE)
+                    painter.drawRect(QRectF(left, top, right - left, LANE))
+            top += LANE + GAP
+
+    def _paint_r_waves(self, painter: QPainter, track: QRectF) -> None:
+        opened = self._session.current
+        assert opened is not None
+        painter.setPen(QPen(QColor(theme.ERROR), 1.6))
+        for wave in opened.loop.r_waves_ms:
+            frame = float(np.interp(wave, opened.loop.times_ms, np.arange(len(opened.loop))))
+            x = self.x_of(frame)
+            painter.drawLine(QPointF(x, track.top() - 5), QPointF(x, track.top() - 1))
+        painter.setPen(Qt.PenStyle.NoPen)
+
+    def _on_current(self) -> None:
+        opened = self._session.current
+        self.blockSignals(True)
+        self.setRange(0, len(opened.loop) - 1 if opened is not None else 0)
+        self.setValue(self._session.frame)
+        self.blockSignals(False)
+        self.setEnabled(opened is not None)
+        self.update()
+
+    def _on_frame(self, index: int) -> None:
+        self.blockSignals(True)
+        self.setValue(index)
+        self.blockSignals(False)
+        self.update()
+
+    def _on_value(self, value: int) -> None:
+        """The person moved the handle, by mouse, key or screen reader."""
+        self._clock.seek(value)
+
+
+def _runs(done: np.ndarray) -> list[tuple[int, int]]:
+    """Half-open runs of True in bool (T,)."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], done.astype(np.int8), [0]))))
+    return [(int(start), int(end)) for start, end in zip(edges[::2], edges[1::2], strict=True)]
