@@ -277,6 +277,8 @@ class _Runner:
         except Cancelled:
             return None
         except EchoQError as error:
+            if self._cancel():  # Ctrl-C reaches ffmpeg too
+                return None
             outcome = ("failed", str(error), error.exit_code)
         except MemoryError:
             outcome = ("failed", f"{source.name}: this loop needs more memory than there is", 5)

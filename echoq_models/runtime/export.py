@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +17,13 @@ from numpy.typing import NDArray
 from echoq_models.cine.loop import CineLoop
 from echoq_models.denoise.base import Cancel, Settings, never
 from echoq_models.errors import Cancelled, OutputError
-from echoq_models.runtime.compose import Canvas
+from echoq_models.runtime.compose import CAPTION, Canvas
+
+if TYPE_CHECKING:
+    from echoq_models.cine.writer import WriteOptions
 
 ORIGINAL = "original"
-PICTURES = (".mp4", ".avi", ".gif", "")  # what a side-by-side picture can be written as; "" is a folder of PNG
+NO_PICTURE = (".npz", ".dcm")  # these hold one loop, not a picture of several
 
 Progress = Callable[[int, int, str], None]  # done, total, what is going on
 Frames = Iterator[NDArray[np.uint8]]
@@ -165,7 +167,7 @@ def check_output(source: Path, output: Path, options: ExportOptions) -> None:
         raise OutputError(f"{output}: this is the input itself; choose another output")
     if not options.overwrite and output.exists():
         raise OutputError(f"{output}: exists already; choose another name or allow overwriting")
-    if options.side_by_side and output.suffix.lower() not in PICTURES:
+    if options.side_by_side and output.suffix.lower() in NO_PICTURE:
         raise OutputError(
             f"{output}: side by side is a picture, {output.suffix} holds one loop; use .mp4, .avi, .gif or a folder"
         )
@@ -179,25 +181,56 @@ def _write(
     progress: Progress,
     cancel: Cancel,
 ) -> dict[str, Any]:
-    """Stream the panes into `output`; the writer renames a finished file and drops an unfinished one."""
+    """Stream the panes into `output`; the writer names a whole file and drops an unfinished one."""
     from echoq_models.cine.writer import open_writer
 
     names = panes_of(options)
     canvas = Canvas([title_of(name) for name in names], loop.size) if options.side_by_side else None
+    grey = canvas is None and (output.suffix.lower() == ".npz" or (loop.colour is None and loop.tint is None))
     total = len(loop)
-    text = f"writing {output.name}"
-    with ExitStack() as stack:
-        writer = stack.enter_context(
-            open_writer(output, canvas.size if canvas else loop.size, loop.times_ms, lossless=options.lossless)
-        )
-        done = 0
+    done = 0
+    with open_writer(
+        output,
+        canvas.size if canvas else loop.size,
+        loop.times_ms,
+        options=_write_options(options, canvas is not None),
+        free=None if canvas else _free(loop),
+    ) as writer:
         for frames in zip(*streams, strict=False):  # a stream ends early only when cancelled: checked below
             if cancel():
                 break
-            picture = [loop.rgb(done, frame) for frame in frames]
-            writer.add(canvas.draw(picture) if canvas else picture[0])
+            panes = [frame if grey else loop.rgb(done, frame) for frame in frames]
+            writer.add(canvas.draw(panes) if canvas else panes[0])
             done += 1
-            progress(done, total, text)
+            progress(done, total, f"writing {output.name}")
         if done < total:
             raise Cancelled(f"Cancelled after {done} of {total} frames; {output.name} was not written.")
     return {"output": str(output), "frames": total, "height": loop.size[0], "width": loop.size[1]}
+
+
+def _write_options(options: ExportOptions, drawn: bool) -> WriteOptions:
+    """Captioned for research use wherever something is denoised; `drawn`: the picture says so already."""
+    from echoq_models import __version__
+    from echoq_models.cine.writer import WriteOptions
+
+    methods = [name for name in panes_of(options) if name != ORIGINAL]
+    if not methods:
+        return WriteOptions(lossless=options.lossless)
+    return WriteOptions(
+        lossless=options.lossless,
+        caption=None if drawn else CAPTION,
+        title=f"{CAPTION}: {', '.join(methods)}",
+        comment=f"{CAPTION}, EchoQ {__version__}, {', '.join(methods)}",
+    )
+
+
+def _free(loop: CineLoop) -> NDArray[np.bool_]:
+    """Pixels (H, W) outside the sector that are black in every frame: a caption hides nothing there."""
+    from echoq_models.cine import sector
+
+    free = ~sector.fit(loop).mask
+    for frame in loop.frames:
+        free &= frame <= 4
+    if loop.colour is not None:
+        free.reshape(-1)[loop.colour.index] = False
+    return free
