@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from echoq_models.denoise.base import Settings
     from echoq_models.runtime.jobs import BatchEvent, BatchReport
 
-OUTPUT_SUFFIXES = (".mp4", ".avi", ".gif", ".dcm", ".npz", "")
-
 
 class Device(StrEnum):
     """Where networks run."""
@@ -180,10 +178,12 @@ def denoise(
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave outputs that are there.")] = False,
 ) -> None:
     """Denoise INPUT into OUTPUT. Progress goes to stderr."""
+    from echoq_models.cine.writer import SUFFIXES
     from echoq_models.runtime import batch as batches
     from echoq_models.runtime import jobs
 
     methods = _known(method or ["fast"])
+    films = [suffix for suffix in SUFFIXES if suffix]
     if len(methods) > 1 and not side_by_side:
         raise typer.BadParameter("several methods need --side-by-side", param_hint="--method")
     panes = (jobs.ORIGINAL, *methods) if side_by_side else ()
@@ -191,7 +191,7 @@ def denoise(
     if not source.exists():
         raise InputError(f"{source}: there is no such file or folder")
     if source.is_dir() and not batches.holds_only_stills(source):
-        if output.suffix.lower() in OUTPUT_SUFFIXES[:-1]:
+        if output.suffix.lower() in films:
             raise typer.BadParameter(f"{source} is a folder of loops: OUTPUT must be a folder", param_hint="-o")
         suffix = "" if format_ is Format.png else f".{format_.value}"
         existing = "skip" if skip_existing else "overwrite"
@@ -201,10 +201,9 @@ def denoise(
             jobs.BatchOptions(methods[0], settings, suffix, existing, panes, lossless),  # type: ignore[arg-type]
         )
         return
-    if output.suffix.lower() not in OUTPUT_SUFFIXES:
+    if output.suffix.lower() not in ("", ".dcm", *films) and not output.is_dir():
         raise typer.BadParameter(
-            f"{output.suffix} is not a format EchoQ writes ({', '.join(OUTPUT_SUFFIXES[:-1])} or a folder)",
-            param_hint="-o",
+            f"{output.suffix} is no format that EchoQ writes ({', '.join(films)} or a folder)", param_hint="-o"
         )
     if skip_existing and output.exists():
         complain(f"{output} exists already: left as it is")

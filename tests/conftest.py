@@ -6,17 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from echoq_models.cine.loop import CineLoop
-
-ROOT = Path(__file__).resolve().parent.parent
-
-Echoq = Callable[..., subprocess.CompletedProcess[str]]
+from tests.shared import ROOT, Echoq
 
 
 @pytest.fixture

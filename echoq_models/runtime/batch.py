@@ -258,7 +258,7 @@ class _Runner:
             )
 
         if (reason := dict(self._options.leave_out).get(source.relative_to(self._folder).as_posix())) is not None:
-            return event("failed", reason)
+            return event("failed", reason, code=5)
         if self._options.existing == "skip" and target.exists():
             return event("skipped", "the output exists already")
         self._progress(event("running"))
