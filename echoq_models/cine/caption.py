@@ -39,17 +39,17 @@ class Caption:
 def place(text: str, size: tuple[int, int], free: NDArray[np.bool_] | None = None) -> Caption:
     """Render `text` for pictures of `size` (H, W).
 
-    free: bool (H, W), pixels that are black in every frame; when one of the lower or upper corners is free
-    the caption goes there, else into a band of its own below the picture.
+    free: bool (H, W), pixels that are black in every frame; where they leave room at the left or right edge
+    the caption goes there, as low as possible, else into a band of its own below the picture.
     """
     height, width = size
     points = max(9, min(28, round(min(height, width) / 22)))
     rendered = _render(text, points, width)
     tall, wide = rendered.shape
     if free is not None:
-        for y in (height - tall - _MARGIN, _MARGIN):
+        for y in range(height - tall - _MARGIN, _MARGIN - 1, -1):
             for x in (_MARGIN, width - wide - _MARGIN):
-                if min(x, y) >= 0 and free[y : y + tall, x : x + wide].all():
+                if x >= 0 and free[y : y + tall, x : x + wide].all():
                     return Caption(rendered, x, y, 0)
     return Caption(rendered, max(0, (width - wide) // 2), height, tall)
 

@@ -97,6 +97,7 @@ class FrameCollector:
 
     The first few colour frames are held back to learn whether the loop is a tinted grey map and how noisy its
     chroma is; after that every frame is reduced at once, so that no RGB loop is ever in memory.
+    lossy: whether the pixels have a lossy step in their history; may be set until the first frame is added.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class FrameCollector:
     ) -> None:
         self._path = path
         self._settings = settings or ColourSettings()
-        self._lossy = lossy
+        self.lossy = lossy
         self._expected = expected
         self._frames: U8 | None = None
         self._count = 0
@@ -191,7 +192,7 @@ class FrameCollector:
 
     def _decide(self) -> None:
         if self._model is None:
-            self._model = _learn(self._pending, self._lossy, self._settings)
+            self._model = _learn(self._pending, self.lossy, self._settings)
         for frame in self._pending:
             self._pixels.add(frame, self._model)
         self._pending = []

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from echoq_models.errors import EchoQError
 
@@ -58,12 +58,11 @@ class Process:
         for thread in self._threads:
             thread.start()
 
-    def __enter__(self) -> Process:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._child.poll() is None:
-            self._child.kill()
+        self.kill()
         self._child.wait()
         self._done.set()
         self._moved.set()
@@ -104,6 +103,13 @@ class Process:
             count -= len(part)
         return b"".join(parts)
 
+    def read_line(self) -> bytes:
+        """One line of output, at most 256 bytes; empty at its end."""
+        assert self._child.stdout is not None
+        line = self._child.stdout.readline(256)
+        self._moved.set()
+        return line
+
     def write(self, data: bytes | memoryview) -> bool:
         """Feed bytes; False when the process has gone."""
         assert self._child.stdin is not None
@@ -113,6 +119,11 @@ class Process:
             return False
         self._moved.set()
         return True
+
+    def kill(self) -> None:
+        """End the process now; `finish` can still be called."""
+        if self._child.poll() is None:
+            self._child.kill()
 
     def finish(self) -> int:
         """Close the input, wait for the end, and return the exit code."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,36 +13,105 @@ Progress = Callable[[int, int], None]
 
 
 def read(path: Path | str, *, progress: Progress | None = None) -> CineLoop:
-    """Read a loop of any kind.
+    """Read a loop of any kind: DICOM, a film, GIF, a still, a folder of stills, .npz.
 
-    progress: called with (frames done, frames in all or 0 when unknown); may raise to stop.
+    progress: called with (frames done, frames in all or 0 while unknown); may raise an EchoQError to stop.
     Raises InputError with one sentence when the input is missing, unreadable or not a loop.
     """
     path = Path(path)
     try:
-        reader = _reader_for(path)
-        return reader(path, progress)
+        return _read(path, progress)
     except EchoQError:
         raise
     except MemoryError as error:
         raise InputError(f"{path}: the loop does not fit this computer's memory.") from error
     except PermissionError as error:
         raise InputError(f"{path}: no permission to read it.") from error
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file.") from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or type(error).__name__}).") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror or 'the file is damaged'}).") from error
     except Exception as error:  # decoders of foreign formats raise whatever the damage provokes
         raise InputError(
             f"{path}: the file is damaged and cannot be read ({type(error).__name__}); copy or export it again."
         ) from error
 
 
-def _reader_for(path: Path) -> Callable[[Path, Progress | None], CineLoop]:
-    from echoq_models.cine import dicom
+def loops_in(folder: Path | str) -> list[Path]:
+    """What `read` can open in a folder and below it, sorted: loop files, and folders of stills as one loop each.
 
-    if not path.exists():
-        raise InputError(f"{path}: no such file.")
+    Content decides; hidden files and other things are passed over. Raises InputError when it is no folder.
+    """
+    from echoq_models.cine.sniff import STILLS, kind_of
+    from echoq_models.cine.stills import natural_key
+
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder.")
+    found: list[Path] = []
+    for file in folder.rglob("*"):
+        if any(part.startswith(".") for part in file.relative_to(folder).parts) or not file.is_file():
+            continue
+        try:
+            kind = kind_of(file)
+        except OSError:
+            kind = ""
+        if kind in STILLS:
+            if file.parent not in found:
+                found.append(file.parent)
+        elif kind and not _is_directory_listing(file):
+            found.append(file)
+    return sorted(found, key=lambda p: natural_key(str(p)))
+
+
+def _read(path: Path, progress: Progress | None) -> CineLoop:
+    from echoq_models.cine import sniff
+
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        return _read_folder(path, progress)
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{path}: this is not an ordinary file.")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty.")
-    if dicom.looks_like_dicom(path):
-        return dicom.read_dicom
-    raise InputError(f"{path}: this is not a loop that can be opened.")
+    kind = sniff.kind_of(path)
+    if kind == "DICOM":
+        from echoq_models.cine.dicom import read_dicom
+
+        return read_dicom(path, progress)
+    if kind in sniff.FILMS:
+        from echoq_models.cine.video import read_video
+
+        return read_video(path, kind, progress)
+    if kind == "npz":
+        from echoq_models.cine.stills import read_npz
+
+        return read_npz(path, progress)
+    if kind:
+        from echoq_models.cine.stills import read_picture
+
+        return read_picture(path, kind, progress)
+    raise InputError(f"{path}: this is not a loop; DICOM, AVI, MP4, MOV, MKV, GIF, PNG, JPEG and npz can be opened.")
+
+
+def _read_folder(folder: Path, progress: Progress | None) -> CineLoop:
+    """A folder of stills is one loop; a folder with a single loop file is that loop."""
+    from echoq_models.cine.sniff import STILLS, kind_of
+    from echoq_models.cine.stills import read_folder
+
+    files = [f for f in sorted(folder.iterdir()) if f.is_file() and not f.name.startswith(".")]
+    kinds = {file: kind_of(file) for file in files}
+    loops = [f for f in files if kinds[f] and kinds[f] not in STILLS and not _is_directory_listing(f)]
+    stills = [f for f in files if kinds[f] in STILLS]
+    if stills and not loops:
+        return read_folder(folder, stills, progress)
+    if len(loops) == 1 and not stills:
+        return _read(loops[0], progress)
+    if loops:
+        raise InputError(f"{folder}: this folder holds {len(loops)} loops and {len(stills)} stills; open one of them.")
+    raise InputError(f"{folder}: this folder holds no pictures and no loops.")
+
+
+def _is_directory_listing(file: Path) -> bool:
+    """True for a DICOMDIR, which lists other files and has no pixels."""
+    return file.name.upper() == "DICOMDIR"

@@ -21,6 +21,7 @@ _TICKS = 90_000  # per second, MP4's usual clock
 _STEADY_MS = 0.05  # frame times within this of a constant rate are that rate
 _LONG_FILTER = 8000  # characters; longer filters go through a file, command lines are short on Windows
 _STILL_FPS = 10.0
+_PATIENCE = 300.0  # seconds without progress; an encoder may think long over its last frames
 
 
 class VideoSink:
@@ -36,7 +37,7 @@ class VideoSink:
         """The first frame decides whether the film is grey (H, W) or colour (H, W, 3)."""
         if self._process is None:
             self._colour = frame.ndim == 3
-            self._process = ffmpeg.Process(self._arguments(), feed=True)
+            self._process = ffmpeg.Process(self._arguments(), feed=True, quiet_seconds=_PATIENCE)
         if frame.ndim == 3 and not self._colour:
             raise ValueError("a colour frame follows grey ones; give RGB from the first frame on")
         if frame.ndim == 2 and self._colour:
