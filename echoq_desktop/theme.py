@@ -120,6 +120,12 @@ QComboBox, QSpinBox, QDoubleSpinBox, QLineEdit {{ background: {RAISED}; border: 
 QComboBox:hover, QSpinBox:hover, QDoubleSpinBox:hover {{ background: {RAISED_HOVER}; }}
 QComboBox:focus, QSpinBox:focus, QDoubleSpinBox:focus, QLineEdit:focus {{ border-color: {ACCENT}; }}
 QComboBox QAbstractItemView {{ background: {RAISED}; border: 1px solid {LINE}; outline: none; }}
+QCheckBox::indicator:unchecked, QGroupBox::indicator:unchecked {{ width: 13px; height: 13px; background: {RAISED};
+  border: 1px solid {FAINT}; border-radius: 3px; }}
+QRadioButton::indicator:unchecked {{ width: 12px; height: 12px; background: {RAISED}; border: 1px solid {FAINT};
+  border-radius: 7px; }}
+QCheckBox::indicator:unchecked:hover, QRadioButton::indicator:unchecked:hover {{ background: {RAISED_HOVER}; }}
+QCheckBox::indicator:unchecked:disabled, QRadioButton::indicator:unchecked:disabled {{ border-color: {LINE}; }}
 QScrollBar:vertical {{ background: transparent; width: 10px; }}
 QScrollBar:horizontal {{ background: transparent; height: 10px; }}
 QScrollBar::handle {{ background: {RAISED_HOVER}; border-radius: 4px; min-height: 24px; min-width: 24px; margin: 1px; }}

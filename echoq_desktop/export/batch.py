@@ -68,7 +68,9 @@ class BatchDialog(QDialog):
         form.setContentsMargins(0, 0, 0, 0)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         self.folder = self._folder_line(form, "&From", "Folder of loops", "Every loop in it and in its subfolders")
-        self.target = self._folder_line(form, "&To", "Folder to write into", "Subfolders are kept; made if need be")
+        self.target = self._folder_line(
+            form, "Wri&te to", "Folder to write into", "Subfolders are kept; made if need be"
+        )
         self.method = QComboBox()
         self.method.setAccessibleName("Method")
         self.method.setToolTip("Which denoiser to use")
@@ -86,6 +88,7 @@ class BatchDialog(QDialog):
         line.addStretch(1)
         form.addRow("&Method", self.method)
         form.addRow("Fo&rmat", line)
+        _befriend(form, line, self.format)
         form.addRow("If a result exists", self._existing_choice())
         bar = QHBoxLayout()
         self.start_button = QPushButton("&Start")
@@ -130,9 +133,7 @@ class BatchDialog(QDialog):
         line.addWidget(field, 1)
         line.addWidget(browse)
         form.addRow(label, line)
-        text = form.labelForField(line)
-        if isinstance(text, QLabel):
-            text.setBuddy(field)
+        _befriend(form, line, field)
         return field
 
     def _existing_choice(self) -> QHBoxLayout:
@@ -288,6 +289,13 @@ class BatchDialog(QDialog):
         box.setEscapeButton(stay)
         box.exec()
         return box.clickedButton() is not stay
+
+
+def _befriend(form: QFormLayout, line: QHBoxLayout, field: QWidget) -> None:
+    """Let the label of a row of several widgets lead the keyboard to `field`."""
+    label = form.labelForField(line)
+    if isinstance(label, QLabel):
+        label.setBuddy(field)
 
 
 def _in_words(counts: dict[str, int]) -> str:

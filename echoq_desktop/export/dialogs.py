@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchDialog", "ExportDialog"]
 
-CAPTION_NOTE = 'Everything exported is captioned "denoised, research use".'
+CAPTION_NOTE = 'Everything exported is captioned "denoised, research use", exact files in their metadata.'
 
 
 class ExportDialog(QDialog):
@@ -89,8 +89,9 @@ class ExportDialog(QDialog):
         form.addRow("&Format", self.format)
         form.addRow("", self.format_note)
         form.addRow("", self.lossless)
-        form.addRow("&To", self._path_line())
+        form.addRow("Wri&te to", self._path_line())
         caption = QLabel(CAPTION_NOTE)
+        caption.setWordWrap(True)
         caption.setStyleSheet(f"color: {MUTED};")
         layout = QVBoxLayout(self)
         layout.setSpacing(WIDE)
@@ -251,6 +252,10 @@ class ExportDialog(QDialog):
             return None
         output, window = self.output(), self.parentWidget()
         remember(output)
+        if self._opened not in self.session.loops:
+            self.session.message.emit("The loop was closed meanwhile: nothing was exported.")
+            self.reject()
+            return None
         job = self.session.engine.export(self._opened.loop_id, output, self.options())
         self.progress = JobProgress(self.session.engine, job, f"Exporting {output.name}")
         _Keeper(self.session, self.progress, output, window)

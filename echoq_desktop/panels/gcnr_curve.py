@@ -30,7 +30,7 @@ class GcnrCurve(pg.PlotWidget):
         plot.setMenuEnabled(False)
         plot.hideButtons()
         plot.setMouseEnabled(x=False, y=False)
-        plot.setYRange(0.0, 1.0, padding=0.03)
+        plot.setYRange(0.0, 1.0, padding=0.07)
         plot.setLabel("left", "gCNR")
         plot.setLabel("bottom", "Frame")
         plot.showGrid(x=False, y=True, alpha=0.15)
@@ -55,7 +55,8 @@ class GcnrCurve(pg.PlotWidget):
             axis = self.getPlotItem().getAxis(side)
             axis.setTextPen(text)
             axis.setPen(self.palette().color(QPalette.ColorRole.PlaceholderText))
-            axis.setStyle(tickFont=self.font(), autoExpandTextSpace=False)
+            axis.setStyle(tickFont=self.font(), autoExpandTextSpace=False, hideOverlappingLabels=False)
+            axis.label.setDefaultTextColor(text)
 
     def set_panes(self, panes: Sequence[str], titles: Mapping[str, str], count: int) -> None:
         """Which panes there are, and how many frames the loop has (0: none is open)."""

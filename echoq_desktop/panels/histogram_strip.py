@@ -53,15 +53,17 @@ class HistogramStrip(QWidget):
         area = QRectF(self.rect()).adjusted(MARGIN, text + 2, -MARGIN, -MARGIN)
         self._titles(painter, text)
         dim = self.palette().color(QPalette.ColorRole.PlaceholderText)
-        painter.setPen(QPen(dim, 1))
+        if self.lv is not None and self.myocardium is not None:
+            self._bars(painter, area, self.lv, self.myocardium)
+        painter.setPen(QPen(dim, 1.5))
         painter.drawLine(area.bottomLeft(), area.bottomRight())
-        if self.lv is None or self.myocardium is None:
-            return
-        top = self.top_of(self.lv, self.myocardium)
-        shared = np.minimum(self.lv, self.myocardium)
+
+    def _bars(self, painter: QPainter, area: QRectF, lv: NDArray[np.float64], myocardium: NDArray[np.float64]) -> None:
+        top = self.top_of(lv, myocardium)
+        shared = np.minimum(lv, myocardium)
         for shares, colour, line in (
-            (self.lv, LV, True),
-            (self.myocardium, MYOCARDIUM, True),
+            (lv, LV, True),
+            (myocardium, MYOCARDIUM, True),
             (shared, TEXT, False),
         ):
             fill = QColor(colour)

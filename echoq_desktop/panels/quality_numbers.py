@@ -32,7 +32,7 @@ class Pace:
 
 
 class FrameNumbers(NamedTuple):
-    """gCNR (0-1), contrast and CNR of one frame, as `echoq_models.metrics` defines them."""
+    """gCNR (0-1), contrast (grey levels) and CNR of one frame, as `echoq_models.metrics` defines them."""
 
     gcnr: float
     contrast: float

@@ -14,15 +14,17 @@ from numpy.typing import NDArray
 from echoq_desktop.panels.quality_numbers import FrameNumbers, Series
 from echoq_models.metrics.gcnr import SMALL_REGION_PIXELS, null_gcnr
 
-ROWS = ("gCNR, frame", "gCNR, loop", "95 % CI", "Frames", "Contrast, dB", "CNR")
+ROWS = ("gCNR, frame", "gCNR, loop", "95 % CI", "Frames", "Contrast", "CNR")
 ROW_TIPS = (
     "Generalised contrast-to-noise ratio of this frame: 0 when both regions have the same grey levels,\n"
     "1 when they share none (Rodriguez-Molares et al. 2020).",
     "Median of gCNR over the frames measured so far.",
     "95 % confidence interval of the median: moving-block bootstrap over the frames.",
     "How many frames are measured so far, of how many.",
-    "Contrast of this frame between myocardium and left ventricle, in dB of mean grey level.",
-    "Contrast-to-noise ratio of this frame: difference of the means over the noise of both regions.",
+    "Mean of the myocardium minus mean of the left ventricle in this frame, in grey levels of 255.\n"
+    "It changes with the display's curve; gCNR does not.",
+    "Contrast-to-noise ratio of this frame: difference of the means over the noise of both regions.\n"
+    "It changes with the display's curve; gCNR does not.",
 )
 NOTHING = "–"
 WAITING = "…"
@@ -57,13 +59,13 @@ def table_text(titles: Sequence[str], columns: Sequence[Sequence[str]], notes: S
 
 
 def loop_csv(times_ms: NDArray[np.float64], series: Mapping[str, Series | None]) -> str:
-    """One line a frame: frame (from 1), time in ms, then gCNR, contrast and CNR of each pane.
+    """One line a frame: frame (from 1), time in ms, then gCNR, contrast in grey levels and CNR of each pane.
 
     A cell is empty where the value is not measured.
     """
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\r\n")  # RFC 4180
-    names = [f"{kind}_{pane}" for pane in series for kind in ("gcnr", "contrast_db", "cnr")]
+    names = [f"{kind}_{pane}" for pane in series for kind in ("gcnr", "contrast_grey", "cnr")]
     table.writerow(["frame", "time_ms", *names])
     for t, time in enumerate(times_ms.tolist()):
         row: list[str] = [str(t + 1), f"{time:.3f}"]

@@ -38,7 +38,10 @@ class QualityTable(QTableWidget):
         super().__init__(len(ROWS), 0, parent)
         self._heads = _PaneHeader(self)
         self.setHorizontalHeader(self._heads)
-        self.setStyleSheet(f"QTableWidget, QTableCornerButton::section {{ background: {PANEL}; border: none; }}")
+        self.setStyleSheet(
+            f"QTableWidget, QTableCornerButton::section {{ background: {PANEL}; border: none; }}"
+            "QHeaderView::section:vertical { padding: 0 6px; }"
+        )
         self.setAccessibleName("Quality of each pane")
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setTabKeyNavigation(False)

@@ -137,7 +137,7 @@ class RegionsPanel(QWidget):
         group = QButtonGroup(self)
         for place, (tool, text, tip) in enumerate(BUTTONS):
             button = QPushButton()
-            button.setText(text)
+            button.setText(f" {text}" if tool.startswith("draw_") else text)
             button.setCheckable(True)
             button.setToolTip(tip)
             button.setAccessibleName(text)
