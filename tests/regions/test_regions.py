@@ -1,0 +1,88 @@
+"""Regions over a loop: key frames, cached masks, and errors a person can act on."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+from echoq_models.errors import RegionError
+from echoq_models.regions import FrameRegions, Regions
+
+
+def box(x: float, y: float, side: float = 10.0) -> list[list[float]]:
+    return [[x, y], [x + side, y], [x + side, y + side], [x, y + side]]
+
+
+def test_a_key_frame_holds_until_the_next_one() -> None:
+    drawn = Regions([box(0, 0)], [box(20, 0)], {5: FrameRegions(lv=[box(2, 0)]), 9: FrameRegions([], [box(24, 0)])})
+    left = [int(np.flatnonzero(drawn.masks((40, 50), t)[0].any(axis=0))[0]) for t in range(12)]
+    assert left == [0] * 5 + [2] * 7
+    muscle = [int(np.flatnonzero(drawn.masks((40, 50), t)[1].any(axis=0))[0]) for t in range(12)]
+    assert muscle == [20] * 9 + [24] * 3
+
+
+def test_frames_before_the_first_key_frame_use_it_when_nothing_else_is_drawn() -> None:
+    drawn = Regions(frames={4: FrameRegions([box(1, 0)], [box(20, 0)]), 8: FrameRegions([box(3, 0)])})
+    assert drawn.at(0) == drawn.frames[4]
+    assert drawn.at(7) == drawn.frames[4]
+    assert drawn.at(8) == FrameRegions([box(3, 0)], [box(20, 0)])
+    drawn.check((40, 40))
+
+
+def test_masks_are_made_once_per_key_frame_and_cannot_be_changed() -> None:
+    drawn = Regions([box(0, 0)], [box(20, 0)], {5: FrameRegions(lv=[box(2, 0)])})
+    assert drawn.masks((40, 40), 0) is drawn.masks((40, 40), 4)
+    assert drawn.masks((40, 40), 5) is drawn.masks((40, 40), 99)
+    assert drawn.masks((40, 40), 4) is not drawn.masks((40, 40), 5)
+    assert drawn.masks((50, 40), 0)[0].shape == (50, 40)
+    with pytest.raises(ValueError, match="read-only"):
+        drawn.masks((40, 40))[0][:] = True
+    with pytest.raises(ValueError, match="read-only"):
+        drawn.lv[0][0, 0] = 5.0
+
+
+def test_the_callers_points_are_copied() -> None:
+    points = np.array(box(0, 0))
+    drawn = Regions([points])
+    points += 7
+    assert drawn.lv[0][0].tolist() == [0.0, 0.0]
+
+
+def test_check_says_what_is_wrong_and_where() -> None:
+    size = (40, 40)
+    Regions([box(0, 0)], [box(20, 0)]).check(size)
+    Regions([box(0, 0)], [box(11, 0)]).check(size)
+    with pytest.raises(RegionError, match="myocardium region holds no pixel of the 40 x 40"):
+        Regions([box(0, 0)]).check(size)
+    with pytest.raises(RegionError, match="left ventricle region holds no pixel"):
+        Regions([box(100, 100)], [box(0, 0)]).check(size)
+    with pytest.raises(RegionError, match="share 11 pixels"):
+        Regions([box(0, 0)], [box(10, 0)]).check(size)
+    moved = Regions([box(0, 0)], [box(20, 0)], {7: FrameRegions(lv=[box(15, 0)])})
+    with pytest.raises(RegionError, match="in frame 8 share"):
+        moved.check(size)
+
+
+@pytest.mark.parametrize("points", [[[1, 2, 3]], [1, 2], [[np.nan, 1], [2, 2], [3, 3]], [[np.inf, 1]]])
+def test_points_must_be_finite_pairs(points: list[object]) -> None:
+    with pytest.raises(RegionError, match="finite"):
+        Regions(lv=[points])  # type: ignore[list-item]
+
+
+def test_no_negative_key_frames() -> None:
+    with pytest.raises(RegionError, match="negative"):
+        Regions(frames={-1: FrameRegions([box(0, 0)])})
+
+
+def test_equality_truth_and_the_way_through_a_pipe() -> None:
+    drawn = Regions([box(0, 0)], [box(20, 0)], {5: FrameRegions(lv=[box(2, 0)])})
+    drawn.masks((40, 40))
+    again = pickle.loads(pickle.dumps(drawn))  # noqa: S301
+    assert again == drawn
+    assert again != Regions([box(0, 0)], [box(20, 0)])
+    assert drawn != "regions"
+    assert drawn
+    assert not Regions()
+    assert Regions(frames={3: FrameRegions([box(0, 0)])})
