@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -119,14 +119,12 @@ class Trainer:
         meta = {"step": str(self.step), "seconds": str(self.seconds)}
         temporary = self.folder / "checkpoint.part"
         save_file(tensors, temporary, metadata=meta)
-        os.replace(temporary, self.folder / "checkpoint.safetensors")
+        temporary.replace(self.folder / "checkpoint.safetensors")
 
     def _resume(self) -> None:
         path = self.folder / "checkpoint.safetensors"
         if not path.exists():
             return
-        from safetensors import safe_open
-
         with safe_open(path, framework="pt") as f:
             meta = f.metadata()
         tensors = load_file(path, device=str(self.device))

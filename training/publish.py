@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from echoq_models.weights import store
@@ -29,7 +28,6 @@ def publish(model: nn.Module, recipe: DenoiserConfig, folder: Path, recipe_path:
 
     The card's figures come from the last lines of the training log; `python -m training evaluate` adds the rest.
     """
-    half = {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()}
     last = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
     card = store.Card(
         name=recipe.name,
@@ -38,14 +36,14 @@ def publish(model: nn.Module, recipe: DenoiserConfig, folder: Path, recipe_path:
         output="gain",
         recipe=f"training/recipes/{recipe_path.name}",
         data=f"EchoQ physics phantom, pool of {recipe.data.frames} frames, seed {recipe.data.seed}",
-        trained=f"{datetime.now(UTC):%Y-%m-%d}, {last['step']} steps of {recipe.train.batch}, torch {torch.__version__}",
+        trained=f"{datetime.now(UTC):%Y-%m-%d}, {last['step']} steps of {recipe.train.batch} frames",
         figures={},
         intended_use=INTENDED_USE,
         limits=LIMITS,
         licence="Apache-2.0",
     )
     path = folder / f"{recipe.name}.safetensors"
-    store.save(path, half, card)
+    store.save(path, model.state_dict(), card, half=True)
     return path
 
 

@@ -69,7 +69,10 @@ def _write_shard(folder: Path, number: int, config: PoolConfig) -> None:
 
 def _worker(folder: Path, first: int, config: PoolConfig) -> None:
     torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
     for number in range(first, config.frames // config.shard, config.workers):
+        if parent is not None and not parent.is_alive():
+            return  # the training was killed: nobody waits for these frames
         if not (folder / f"shard_{number:05d}").exists():
             _write_shard(folder, number, config)
 

@@ -240,3 +240,11 @@ def _near_field(draw: Draw, grid: Grid, level: Tensor) -> Tensor:
     layers = torch.sin(grid.r / draw.uniform((0.7, 2.5)) + draw.smooth(4, grid)) * draw.uniform((0.0, 5.0))
     bright = draw.uniform((-4.0, 10.0)) + layers
     return torch.maximum(level, bright - 60 * sigmoid_step(grid.r - end - 2 * draw.smooth(8, grid), 1.5))
+
+
+def uniform_anatomy(grid: Grid) -> Anatomy:
+    """Nothing but tissue of one level: what a denoiser must leave alone."""
+    flat = torch.zeros_like(grid.x)
+    nowhere = torch.full_like(grid.x, NOWHERE)
+    textbook = torch.zeros(len(flat), dtype=torch.bool, device=flat.device)
+    return Anatomy(flat, flat, nowhere, nowhere, nowhere, nowhere, nowhere, flat, textbook)

@@ -11,9 +11,9 @@ Range = tuple[float, float]
 class GridConfig:
     """The polar grid: `samples` along the beam, `beams` across, and a margin that keeps the FFT from wrapping."""
 
-    samples: int = 480
-    beams: int = 240
-    margin: int = 24
+    samples: int = 400
+    beams: int = 200
+    margin: int = 20
     depth_mm: Range = (110.0, 200.0)
     half_angle_deg: Range = (30.0, 47.0)
 

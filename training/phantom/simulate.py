@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import dataclasses
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from training.phantom import display
-from training.phantom.anatomy import Anatomy, draw_anatomy, draw_heart
+from training.phantom.anatomy import Anatomy, draw_anatomy, draw_heart, uniform_anatomy
 from training.phantom.config import DisplayConfig, PhantomConfig
 from training.phantom.draw import Draw, Grid, db_to_power, draw_grid, power_to_db
 from training.phantom.oracle import oracle_gain
@@ -53,7 +53,7 @@ class PhantomBatch:
     haze_db: Tensor
     textbook: Tensor
 
-    def __getitem__(self, part: slice) -> PhantomBatch:
+    def __getitem__(self, part: slice | Tensor) -> PhantomBatch:
         return PhantomBatch(**{f.name: getattr(self, f.name)[part] for f in fields(self)})
 
 
@@ -190,18 +190,22 @@ def simulate(
     return show(draw, grid, anatomy, echoes, smoothing, config, side, native)
 
 
+def simulate_structureless(
+    batch: int, generator: torch.Generator, config: PhantomConfig | None = None, *, side: int = 256
+) -> PhantomBatch:
+    """Sectors of one uniform tissue without chamber, haze, shadow or drop-out: there is nothing to find in them."""
+    config = config or PhantomConfig()
+    still = dataclasses.replace(config.echo, dropout_db=(0.0, 0.0), shadow=0.0)
+    off = dataclasses.replace(config.haze, off=1.0, reverberation_db=(-90.0, -90.0), side_lobe_db=(-90.0, -90.0))
+    config = dataclasses.replace(config, echo=still, haze=off)
+    draw = Draw(batch, generator)
+    grid = draw_grid(draw, config.grid, draw.uniform(config.grid.depth_mm))
+    anatomy = uniform_anatomy(grid)
+    psf, smoothing = draw_smoothing(draw, grid, draw_point_spread(draw, config.echo), config.display)
+    echoes = draw_echoes(draw, grid, anatomy, psf, config, draw.uniform((-60.0, -60.0)))
+    return show(draw, grid, anatomy, echoes, smoothing, config, side, None)
+
+
 def seeded(seed: int, device: str | torch.device = "cpu") -> torch.Generator:
     """A generator for `simulate`."""
     return torch.Generator(device=device).manual_seed(seed)
-
-
-def theory_gcnr_of_rayleigh(ratio_db: float) -> float:
-    """gCNR of two fully developed speckle regions whose mean powers differ by `ratio_db`.
-
-    For exponential intensities of means 1 and 1/k the densities cross at t = k' ln k ..., giving
-    gCNR = k^(-1/(k-1)) - k^(-k/(k-1)) with k the power ratio (Rodriguez-Molares et al. 2020, no noise floor).
-    """
-    k = 10 ** (abs(ratio_db) / 10)
-    if math.isclose(k, 1.0):
-        return 0.0
-    return k ** (-1 / (k - 1)) - k ** (-k / (k - 1))
