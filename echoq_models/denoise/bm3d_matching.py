@@ -1,0 +1,78 @@
+"""Block matching of BM3D: for each reference block the most similar blocks in a window around it.
+
+For one displacement, the distances of all blocks are one box sum over the squared difference of the image and
+its shifted self. A distance is symmetric, so half of the displacements give all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from echoq_models.denoise.bm3d_profile import Step
+
+
+def match(image: Tensor, step: Step, tau: float, keep: Tensor) -> tuple[Tensor, Tensor]:
+    """The blocks most similar to each reference block.
+
+    image: float32 (H, W). Reference blocks have their upper left corners at multiples of N_step.
+    tau: largest mean squared difference, in the image's unit squared.
+    keep: int64 (R,), which of them are wanted, counted along the rows of references.
+    Returns the corners int64 (K, R) as y * (W - N1 + 1) + x, nearest first, K at most N2; and how many of them
+    are within tau, int64 (R,), at least 1, since the first is the reference block itself.
+    """
+    height, width = (side - step.N1 + 1 for side in image.shape)  # of the table of corners
+    radius = step.N_S // 2
+    pairs = _displacements(min(radius, height - 1), min(radius, width - 1))
+    rows, columns = -(-height // step.N_step), -(-width // step.N_step)
+    distances = torch.full((1 + 2 * len(pairs), rows, columns), torch.inf, device=image.device)
+    distances[0] = 0
+    slots: Any = distances.numpy() if image.device.type == "cpu" else distances
+    for i, ((dy, dx), box) in enumerate(zip(pairs, _boxes(image, pairs, step.N1), strict=True)):
+        _sample(box, slots[1 + 2 * i], 0, max(0, -dx), step.N_step)  # reference and what lies at +(dy, dx)
+        _sample(box, slots[2 + 2 * i], dy, max(0, dx), step.N_step)  # and what lies at -(dy, dx)
+    shifts = [0] + [sign * (dy * width + dx) for dy, dx in pairs for sign in (1, -1)]
+    most = min(step.N2, len(shifts))
+    flat = distances.flatten(1)
+    near, which = (flat if len(keep) == flat.shape[1] else flat.index_select(1, keep)).topk(most, 0, largest=False)
+    y = torch.arange(0, height, step.N_step, device=image.device)
+    x = torch.arange(0, width, step.N_step, device=image.device)
+    corners = (y[:, None] * width + x).flatten()[keep]
+    found = corners + torch.tensor(shifts, device=image.device)[which]
+    return found, (near <= tau).sum(dim=0)
+
+
+def _displacements(down: int, across: int) -> list[tuple[int, int]]:
+    """Half of the displacements (dy, dx) within the window: one of each pair {d, -d}, without (0, 0)."""
+    return [(dy, dx) for dy in range(down + 1) for dx in range(-across, across + 1) if (dy, dx) > (0, 0)]
+
+
+def _boxes(image: Tensor, pairs: list[tuple[int, int]], n: int) -> Iterator[Any]:
+    """For each (dy, dx): the mean squared difference of the n x n blocks at (y, x) and (y + dy, x + dx).
+
+    The first row and column belong to the first y and x for which both blocks lie within the image.
+    OpenCV on the CPU, where its running sums are an order of magnitude faster than torch's pooling.
+    """
+    height, width = image.shape
+    on_cpu = image.device.type == "cpu"
+    pixels: Any = image.numpy() if on_cpu else image
+    for dy, dx in pairs:
+        left, right = max(0, -dx), max(0, dx)
+        a, b = pixels[: height - dy, left : width - right], pixels[dy:, right : width - left]
+        if on_cpu:
+            square = cv2.sqrBoxFilter(cv2.subtract(a, b), cv2.CV_32F, (n, n), None, (0, 0), True, cv2.BORDER_CONSTANT)
+            yield square[: a.shape[0] - n + 1, : a.shape[1] - n + 1]
+        else:
+            yield F.avg_pool2d((a - b).square()[None, None], n, 1)[0, 0]
+
+
+def _sample(box: Any, slot: Any, top: int, left: int, step: int) -> None:
+    """Put the distances of the reference blocks into `slot`; box[0, 0] belongs to the corner (top, left)."""
+    row, column = -(-top // step), -(-left // step)
+    part = box[step * row - top :: step, step * column - left :: step]
+    slot[row : row + part.shape[0], column : column + part.shape[1]] = part
