@@ -191,6 +191,8 @@ def denoise(
     if not source.exists():
         raise InputError(f"{source}: there is no such file or folder")
     if source.is_dir() and not batches.holds_only_stills(source):
+        if not batches.find_loops(source, leave_out=output):
+            raise InputError(f"{source}: there is no loop in this folder")
         if output.suffix.lower() in films:
             raise typer.BadParameter(f"{source} is a folder of loops: OUTPUT must be a folder", param_hint="-o")
         suffix = "" if format_ is Format.png else f".{format_.value}"

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from echoq_models.cine.loop import CineLoop
-from tests.shared import ROOT, Echoq
+from tests import make_files
+from tests.shared import ROOT, Echoq, fan_frames
 
 
 @pytest.fixture
@@ -41,21 +42,6 @@ def echoq(tmp_path: Path, echoq_environment: dict[str, str]) -> Echoq:
     return run
 
 
-def fan_frames(count: int, height: int = 96, width: int = 128, seed: int = 0) -> np.ndarray:
-    """uint8 (T, H, W): a noisy fan with a dark chamber that moves a little."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:height, :width]
-    radius = np.hypot(x - width / 2, y + height * 0.05)
-    angle = np.arctan2(x - width / 2, y + height * 0.05)
-    fan = (radius < height * 0.98) & (np.abs(angle) < 0.7) & (radius > height * 0.08)
-    frames = []
-    for t in range(count):
-        chamber = np.hypot((x - width / 2 - t % 3) / (0.12 * width), (y - 0.55 * height) / (0.25 * height)) < 1
-        level = np.where(chamber, 25, 120) * rng.gamma(4, 0.25, fan.shape)
-        frames.append(np.where(fan, np.clip(level, 1, 255), 0).astype(np.uint8))
-    return np.stack(frames)
-
-
 @pytest.fixture
 def fan_loop() -> CineLoop:
     """Three frames of 96 x 128 at 25 frames per second, grey."""
@@ -78,3 +64,26 @@ def fan_roi(tmp_path: Path) -> Path:
     myocardium = [[[58, 14], [72, 14], [74, 24], [56, 24]]]
     path.write_text(json.dumps({"lv": lv, "myocardium": myocardium}), encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="session")
+def cardiac_loop_path() -> Path:
+    """The cardiac loop that pydicom carries: JPEG baseline, YBR_FULL_422, 30 frames of 240 x 320, 33.333 ms."""
+    import pydicom
+
+    return Path(str(pydicom.examples.get_path("ybr_color")))
+
+
+@pytest.fixture(scope="session")
+def realdata() -> Path:
+    """The folder of real files beside the checkout; skips where it is absent. Look, never copy."""
+    folder = ROOT.parent / "shared" / "realdata"
+    if not folder.is_dir():
+        pytest.skip("no real files beside the checkout")
+    return folder
+
+
+@pytest.fixture
+def small_loop() -> CineLoop:
+    """Six frames of 48 x 64, a sector with a moving chamber, 25 frames per second, grey."""
+    return CineLoop(make_files.sector_frames(), np.arange(6) * 40.0, "npz")
