@@ -115,7 +115,7 @@ def test_null_value_is_what_a_simulation_gives(n_a: int, n_b: int, bins: int) ->
     p = speckle_distribution(bins)
     drawn_a, drawn_b = rng.multinomial(n_a, p, size=400) / n_a, rng.multinomial(n_b, p, size=400) / n_b
     simulated = np.mean(1.0 - np.minimum(drawn_a, drawn_b).sum(axis=1))
-    assert null_gcnr(n_a, n_b, bins) == pytest.approx(simulated, abs=0.003 + 0.2 / n_a)  # counts are near Poisson
+    assert null_gcnr(n_a, n_b, bins) == pytest.approx(simulated, abs=0.005 + 0.2 / n_a)  # counts are near Poisson
 
 
 def test_null_value_as_people_know_it() -> None:
