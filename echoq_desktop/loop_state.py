@@ -40,7 +40,7 @@ def stored_regions(opened: OpenedLoop, path: Path, tell: Callable[[str], None]) 
     """
     places = [path]
     if opened.path == sample_path():
-        places.append(resources.path("sample", "cardiac.roi.json"))
+        places.append(resources.path("sample", region_files.sidecar(opened.path).name))
     for place in places:
         if not place.is_file():
             continue

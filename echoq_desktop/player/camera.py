@@ -14,26 +14,26 @@ from echoq_desktop.player.view import ZOOM, View
 class Camera:
     """Maps source pixels (pixel centres at integers) to widget pixels inside `area`.
 
-    size: H, W of the loop.  aspect: height of a source pixel over its width.
+    size: H, W of the loop.  fitted: what fills the area at zoom 1, in source pixels (the sector or the frame).
+    aspect: height of a source pixel over its width.
     """
 
     area: QRectF
     size: tuple[int, int]
     view: View
+    fitted: QRectF
     aspect: float = 1.0
 
     @property
     def scale(self) -> float:
         """Widget pixels per source pixel, horizontally."""
-        height, width = self.size
-        fit = min(self.area.width() / width, self.area.height() / (height * self.aspect))
+        fit = min(self.area.width() / self.fitted.width(), self.area.height() / (self.fitted.height() * self.aspect))
         return max(fit, 1e-6) * self.view.zoom
 
     @property
     def centre(self) -> tuple[float, float]:
         """The source pixel (x, y) in the middle of the area."""
-        height, width = self.size
-        return self.view.centre or ((width - 1) / 2, (height - 1) / 2)
+        return self.view.centre or (self.fitted.center().x(), self.fitted.center().y())
 
     @property
     def transform(self) -> QTransform:
@@ -67,9 +67,9 @@ class Camera:
         return zoom, self._kept((x + (cx - x) * share, y + (cy - y) * share))
 
     def moved(self, by: QPointF) -> tuple[float, float] | None:
-        """The centre after the picture was pushed by `by` widget pixels; None while it fits whole."""
-        if self.view.zoom <= ZOOM[0]:
-            return None
+        """The centre after the picture was pushed by `by` widget pixels; where it was while it fits whole."""
+        if self.area.contains(self.picture):
+            return self.view.centre
         x, y = self.centre
         return self._kept((x - by.x() / self.scale, y - by.y() / self.scale / self.aspect))
 

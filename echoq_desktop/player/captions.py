@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 HEAD = 30.0  # height of the line above the picture
 FOOT = 24.0  # and of the one below
 SIDE = 10.0
+TICK_ROOM = 32.0  # right of the picture, for the depth in cm
 LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 CENTRE = Qt.AlignmentFlag.AlignCenter
@@ -136,9 +137,8 @@ def _depth(painter: QPainter, opened: OpenedLoop, camera: Camera) -> None:
             continue
         numbered = cm % label == 0
         painter.drawLine(QPointF(x, y), QPointF(x + (7 if numbered else 4), y))
-        if numbered and cm:
-            unit = " cm" if cm == label else ""
-            painter.drawText(QRectF(x + 9, y - 8, 40, 16), LEFT, f"{cm}{unit}")
+        if numbered:
+            painter.drawText(QRectF(x + 9, y - 8, TICK_ROOM - 10, 16), LEFT, str(cm) if cm else "cm")
 
 
 def _sector_top(opened: OpenedLoop) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QWheelEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
@@ -12,6 +13,7 @@ from echoq_desktop.player import captions, paint
 from echoq_desktop.player.camera import Camera
 
 if TYPE_CHECKING:
+    from echoq_desktop.engine import OpenedLoop
     from echoq_desktop.player.drawing import RegionTool
     from echoq_desktop.player.picture import Pictures
     from echoq_desktop.player.view import ViewState
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 GRAB = 8.0  # widget pixels within which a vertex, an edge or the wipe's edge is caught
 MARGIN = 4.0
 ZOOM_STEP = 1.2  # per wheel notch
-TICK_ROOM = 26.0  # right of the picture, for the depth in cm
+SECTOR_MARGIN = 0.04  # around the sector, as a share of its larger side
 
 
 class Pane(QWidget):
@@ -46,6 +48,7 @@ class Pane(QWidget):
         self._pan_from: QPointF | None = None
         self._wiping = False
         self.mouse_at: QPointF | None = None
+        self._fits: tuple[object, QRectF] = (None, QRectF())
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
@@ -72,10 +75,13 @@ class Pane(QWidget):
         if opened is None:
             return None
         spacing = opened.spacing
-        right = TICK_ROOM if spacing is not None else MARGIN
+        right = captions.TICK_ROOM if spacing is not None else MARGIN
         area = QRectF(self.rect()).adjusted(MARGIN, captions.HEAD, -right, -captions.FOOT)
         aspect = 1.0 if spacing is None else spacing.mm_per_pixel_y / spacing.mm_per_pixel_x
-        return Camera(area, opened.loop.size, self._state.view, aspect)
+        key = opened.loop_id, self._state.view.whole
+        if self._fits[0] != key:
+            self._fits = key, _fitted(opened, self._state.view.whole)
+        return Camera(area, opened.loop.size, self._state.view, self._fits[1], aspect)
 
     def source_point(self, x: float, y: float) -> QPointF:
         """Widget point of the source pixel (x, y)."""
@@ -109,7 +115,7 @@ class Pane(QWidget):
         else:
             self._paint_picture(painter, camera, self.names[0])
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        if self.regions_shown:
+        if self.regions_shown and any(self._session.missing(name) is None for name in self.names):
             paint.regions(painter, camera, self._session, self._tool, mouse_here=self.underMouse())
         painter.setClipping(False)
         captions.draw(painter, self, self._session, self._state.view, camera)
@@ -214,3 +220,16 @@ class Pane(QWidget):
             shape = Qt.CursorShape.ClosedHandCursor if held else Qt.CursorShape.OpenHandCursor
         if shape != self.cursor().shape():
             self.setCursor(shape)
+
+
+def _fitted(opened: OpenedLoop, whole: bool) -> QRectF:
+    """What a pane shows at zoom 1, in source pixels: the sector's box with a margin, or the whole frame."""
+    height, width = opened.loop.size
+    frame = QRectF(-0.5, -0.5, width, height)
+    if whole or opened.sector_mask is None or not opened.sector_mask.any():
+        return frame
+    rows, columns = (np.flatnonzero(opened.sector_mask.any(axis=axis)) for axis in (1, 0))
+    left, right, top, bottom = int(columns[0]), int(columns[-1]), int(rows[0]), int(rows[-1])
+    margin = SECTOR_MARGIN * max(right - left, bottom - top)
+    box = QRectF(left - 0.5, top - 0.5, right - left + 1, bottom - top + 1)
+    return box.adjusted(-margin, -margin, margin, margin).intersected(frame)

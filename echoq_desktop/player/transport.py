@@ -32,10 +32,7 @@ class Player(QObject):
         self.clock = Clock(self)
         self.clock.frame_due.connect(session.set_frame)
         session.current_changed.connect(self._on_current)
-
-    def go(self, index: int) -> None:
-        """Show a frame; playing goes on from there."""
-        self.clock.seek(index)
+        session.frame_changed.connect(self._on_frame)
 
     def change_speed(self, step: int) -> None:
         """The next slower (-1) or faster (+1) speed."""
@@ -64,6 +61,11 @@ class Player(QObject):
             return None
         inside = np.flatnonzero((times >= start - 1e-6) & (times < end - 1e-6))
         return (int(inside[0]), int(inside[-1])) if len(inside) > 1 else None
+
+    def _on_frame(self, index: int) -> None:
+        """Somebody else moved the playhead (the quality curve): time goes on from there."""
+        if index != self.clock.index:
+            self.clock.seek(index)
 
     def _on_current(self, opened: OpenedLoop | None) -> None:
         if opened is None:
@@ -104,7 +106,7 @@ class TransportBar(QFrame):
             bar.addWidget(_button(actions[name]))
         bar.addStretch(1)
         bar.addWidget(self.speed)
-        bar.addWidget(_button(actions["true_speed"], text="1×"))
+        bar.addWidget(_button(actions["true_speed"]))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(theme.SPACE, theme.SPACE, theme.SPACE, theme.SPACE)
         layout.setSpacing(2)
@@ -147,14 +149,11 @@ class TransportBar(QFrame):
         self._time.setText(f"{now:.3f} / {end:.3f} s   {frame + 1} / {len(loop)}")
 
 
-def _button(action: QAction, *, big: bool = False, text: str = "") -> QToolButton:
+def _button(action: QAction, *, big: bool = False) -> QToolButton:
     """A button for an action: reached by Tab, but a click leaves the keyboard with the pictures."""
     made = QToolButton()
     made.setDefaultAction(action)
     made.setIconSize(ICON * 1.4 if big else ICON)
     made.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     made.setAccessibleName(action.text().replace("&", ""))
-    if text:
-        made.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
-        made.setText(text)
     return made

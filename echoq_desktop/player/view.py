@@ -25,7 +25,8 @@ class View:
     layout: "side", "wipe" or "blink".  target: the pane compared with the original in wipe and blink.
     difference: show what was removed instead of the denoised frame.  swapped: original and target change places.
     wipe: edge of the wipe, 0-1 of the picture's width.  strength: 0-1, display blend from original to denoised.
-    zoom: 1 fits the pane.  centre: x, y in source pixels, None for the middle of the picture.
+    whole: fit the whole frame instead of the sector.  zoom: 1 fits the pane.  centre: x, y in source pixels, None
+    for the middle of what is fitted.
     """
 
     layout: str = "side"
@@ -37,6 +38,7 @@ class View:
     grey_map: str = GREY_MAPS[0]
     gamma: float = 1.0
     invert: bool = False
+    whole: bool = False
     zoom: float = 1.0
     centre: tuple[float, float] | None = None
 
