@@ -20,12 +20,12 @@ class GcnrCurve(pg.PlotWidget):
     """gCNR (0 to 1) against the frame (1 to T), one line a pane. Values of moved regions stay faint until renewed."""
 
     frame_chosen = Signal(int)  # index from 0
+    stepped = Signal(int)  # frames forward or back
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent, background=None)
         self._lines: dict[str, tuple[pg.PlotCurveItem, pg.PlotCurveItem]] = {}
         self._count = 0
-        self._frame = 0
         plot = self.getPlotItem()
         plot.setMenuEnabled(False)
         plot.hideButtons()
@@ -96,7 +96,6 @@ class GcnrCurve(pg.PlotWidget):
 
     def set_frame(self, index: int) -> None:
         """Move the playhead to frame `index`, from 0."""
-        self._frame = index
         self._playhead.setValue(index + 1)
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
@@ -113,7 +112,7 @@ class GcnrCurve(pg.PlotWidget):
     def keyPressEvent(self, event: QKeyEvent) -> None:
         steps = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}
         if event.key() in steps and self._count:
-            self.frame_chosen.emit(min(max(self._frame + steps[Qt.Key(event.key())], 0), self._count - 1))
+            self.stepped.emit(steps[Qt.Key(event.key())])
         else:
             super().keyPressEvent(event)
 

@@ -64,6 +64,7 @@ class QualityPanel(QWidget):
         session.methods_changed.connect(self._start_over)
         self.numbers.changed.connect(lambda: self._loop.ask(CURVE_MS))
         self.curve.frame_chosen.connect(session.set_frame)
+        self.curve.stepped.connect(lambda step: session.set_frame(session.frame + step))
         self._start_over()
 
     # how it is laid out
@@ -138,8 +139,9 @@ class QualityPanel(QWidget):
         self._now.ask(0)
         self._loop.ask(0)
 
-    def _on_frame(self, index: int) -> None:
-        self.curve.set_frame(index) if not self.isVisible() else self._now.ask(PLAY_MS)
+    def _on_frame(self, _: int) -> None:
+        if self.isVisible():
+            self._now.ask(PLAY_MS)
 
     def _on_results(self, method: str, frames: list[int]) -> None:
         if not frames or self.session.frame in frames:
