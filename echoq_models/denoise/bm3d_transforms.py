@@ -40,7 +40,7 @@ def bior15(n: int) -> Matrix:
 
     Not orthogonal: undo it with its inverse. Row 0 is the mean, so that a flat block has one coefficient.
     """
-    matrix = np.eye(n)
+    matrix: Matrix = np.eye(n)
     length = n
     while length > 1:
         level = np.zeros((length, length))
@@ -51,7 +51,8 @@ def bior15(n: int) -> Matrix:
                 level[length // 2 + k, x] += _HIGH_PASS[tap]
         matrix[:length] = level @ matrix[:length]
         length //= 2
-    return matrix / np.sqrt((matrix**2).sum(axis=1, keepdims=True))
+    matrix /= np.sqrt((matrix**2).sum(axis=1, keepdims=True))
+    return matrix
 
 
 def separable(matrix: Matrix) -> Matrix:
