@@ -82,6 +82,9 @@ class Trainer:
             if time.monotonic() - saved > self.config.save_every_s:
                 self.save()
                 saved = time.monotonic()
+        if sums:  # the steps since the last entry, so that a run of a few steps has one too
+            share = self.config.log_every / (self.step % self.config.log_every)
+            self._log({name: value * share for name, value in sums.items()}, say)
         self.save()
 
     def _step(self, batch: Batch, loss: Loss[Batch]) -> dict[str, float]:
