@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PySide6.QtCore import QCoreApplication, QObject, Qt, QTimer, Signal
 
+from echoq_desktop.engine_types import EngineOptions, HeldLoop, Life, OpenedLoop, Pane, Result
 from echoq_desktop.worker_jobs import Blame, Job
 from echoq_desktop.worker_link import Message, WorkerLink
-from echoq_models.cine.loop import CineLoop
-from echoq_models.cine.sector import Spacing
+from echoq_models.cine.writer import remove_unfinished
 from echoq_models.denoise.base import Settings
 from echoq_models.runtime.jobs import BatchOptions, ExportOptions
 from echoq_models.runtime.messages import loop_files, unpack_loop, unpack_spacing
@@ -26,84 +25,7 @@ RESTARTED = "The worker stopped unexpectedly and was started again; what is open
 STOPPED_HARD = "Stopping took too long, so the worker was started again; what is open goes on."
 NO_WORKER = "The worker cannot be started on this machine, so nothing can be read or denoised."
 
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """Knobs of the engine.
-
-    extra_denoisers: "module:object" of denoisers to offer besides the registered ones; the door for a denoiser
-    in the making, whose package need not be installed.  temporary: where the folder of shared frames is made, None
-    for the system's place.  acknowledge_s: how long the worker may be silent after a cancel.  stop_s: how long a
-    cancelled export or batch may take to end its batch and clear up; a file being read has acknowledge_s.
-    read_s: how long reading may go without a frame.  close_s: how long closing waits.
-    """
-
-    extra_denoisers: tuple[str, ...] = ()
-    temporary: Path | None = None
-    acknowledge_s: float = 1.0
-    stop_s: float = 10.0
-    read_s: float = 60.0
-    close_s: float = 2.0
-
-
-@dataclass(frozen=True)
-class OpenedLoop:
-    """A loop that is open.
-
-    loop: frames are a read-only memmap, the header is None.  sector_box: x0, y0, side of the square crop in pixels.
-    sector_mask: bool (H, W), None when no sector was found.  summary: label -> text, as `echoq info` shows it.
-    """
-
-    loop_id: int
-    path: Path
-    loop: CineLoop
-    sector_box: tuple[int, int, int]
-    sector_mask: NDArray[np.bool_] | None
-    spacing: Spacing | None
-    summary: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Result:
-    """A method on a loop, as far as it is computed.
-
-    frames: uint8 (T, H, W), a read-only memmap that the worker fills.  done: bool (T,), which frames are there.
-    facts: what the denoiser says about itself (sigma, weights' sha256, device).
-    """
-
-    method: str
-    settings: Settings
-    frames: NDArray[np.uint8]
-    done: NDArray[np.bool_]
-    facts: dict[str, Any]
-
-
-@dataclass
-class _Loop:
-    opened: OpenedLoop
-    message: Message  # the packed loop, for the next worker
-
-
-@dataclass
-class _Pane:
-    """What is known of a method on a loop, also before the worker has prepared it."""
-
-    job: int
-    settings: Settings
-    file: Path
-    done: NDArray[np.bool_]
-    result: Result | None = None
-
-
-@dataclass
-class _Life:
-    """What happened to one worker so far."""
-
-    working: int = 0
-    hello: bool = False
-    warming: bool = False
-    ready: bool = False
-    overdue: set[int] = field(default_factory=set)
+__all__ = ["Engine", "EngineOptions", "OpenedLoop", "Result"]
 
 
 class Engine(QObject):
@@ -128,18 +50,18 @@ class Engine(QObject):
     _arrived = Signal(object)
     _ended = Signal(int, object)
 
-    def __init__(self, parent: QObject | None = None, *, options: EngineOptions = EngineOptions()) -> None:
+    def __init__(self, parent: QObject | None = None, *, options: EngineOptions | None = None) -> None:
         super().__init__(parent)
-        self.options = options
+        self.options = options or EngineOptions()
         self.worker_pid: int | None = None
         self._folder: SharedFolder | None = None
         self._link: WorkerLink | None = None
-        self._life = _Life()
+        self._life = Life()
         self._generation = 0
         self._last_job = 0
         self._jobs: dict[int, Job] = {}
-        self._loops: dict[int, _Loop] = {}
-        self._panes: dict[tuple[int, str], _Pane] = {}
+        self._loops: dict[int, HeldLoop] = {}
+        self._panes: dict[tuple[int, str], Pane] = {}
         self._dropped: dict[int, list[str]] = {}  # job or loop -> files to delete once the worker let go of them
         self._blame = Blame()
         self._watchdog = QTimer(self, interval=100)
@@ -189,7 +111,7 @@ class Engine(QObject):
         before = self._panes.get((loop_id, method))
         kept = before is not None and before.settings == settings
         if before is not None:
-            self._jobs.pop(before.job, None)
+            self._forget(before.job)
             self._drop(before, delete=not kept)
         if before is not None and kept:
             pane = before
@@ -197,9 +119,9 @@ class Engine(QObject):
         else:
             frames = len(self._loops[loop_id].opened.loop)
             file = self._shared.file(f"result-{job}.frames")
-            pane = self._panes[loop_id, method] = _Pane(job, settings, file, np.zeros(frames, dtype=bool))
+            pane = self._panes[loop_id, method] = Pane(job, settings, file, np.zeros(frames, dtype=bool))
         content = {"loop_id": loop_id, "method": method, "settings": asdict(settings), "around": int(around)}
-        content["file"] = str(pane.file)
+        content |= {"file": str(pane.file), "facts": {} if pane.result is None else dict(pane.result.facts)}
         self._begin(Job(job, "denoise", content, what=method, loop_id=loop_id, pane=pane))
         if pane.done.all():  # nothing is left to do, but the worker holds it for exports
             QTimer.singleShot(0, self, lambda: self._tell_complete(job, loop_id, method))
@@ -247,8 +169,11 @@ class Engine(QObject):
         files = loop_files(entry.message)
         for key in [key for key in self._panes if key[0] == loop_id]:
             files.append(str(self._panes.pop(key).file))
-        for job in [job for job in self._jobs.values() if job.loop_id == loop_id and job.do == "denoise"]:
-            del self._jobs[job.number]
+        for job in [job for job in self._jobs.values() if job.loop_id == loop_id]:
+            if job.do == "denoise":
+                self._forget(job.number)
+            else:
+                self.cancel(job.number)
         self._dropped[loop_id] = files
         self._send("close_loop", loop_id)
 
@@ -266,6 +191,9 @@ class Engine(QObject):
 
     def _begin(self, job: Job) -> int:
         self._jobs[job.number] = job
+        if job.do == "open":
+            job.due(self.options.read_s)
+            self._watchdog.start()
         if self._blame.hopeless:
             QTimer.singleShot(0, self, lambda: self._fail(job.number, NO_WORKER))
         else:
@@ -279,10 +207,17 @@ class Engine(QObject):
     def _send_job(self, job: Job) -> None:
         self._send(job.do, job.number, **job.message())
 
-    def _drop(self, pane: _Pane, *, delete: bool) -> None:
+    def _drop(self, pane: Pane, *, delete: bool) -> None:
         """Let the worker forget a result; its file goes once it has."""
         self._dropped[pane.job] = [str(pane.file)] if delete else []
         self._send("drop", pane.job)
+
+    def _forget(self, number: int) -> None:
+        """Nobody wants this job any more; the worker may be in the middle of it, but not for long."""
+        if self._jobs.pop(number, None) is not None and self._life.working == number:
+            self._life.ghost = number
+            self._life.ghost_deadline = time.monotonic() + self.options.stop_s
+            self._watchdog.start()
 
     def _fail(self, number: int, sentence: str) -> None:
         if self._jobs.pop(number, None) is not None:
@@ -301,7 +236,7 @@ class Engine(QObject):
     def _start_worker(self) -> None:
         """A new worker that takes over loops, results and jobs."""
         self._generation += 1
-        self._life = _Life()
+        self._life = Life()
         setup = WorkerSetup(
             self._generation,
             str(self._shared.path),
@@ -315,8 +250,8 @@ class Engine(QObject):
         for (loop_id, method), pane in self._panes.items():
             if pane.done.all() and pane.job not in self._jobs:
                 content = {"loop_id": loop_id, "method": method, "settings": asdict(pane.settings), "around": 0}
-                job = Job(pane.job, "denoise", {**content, "file": str(pane.file)}, what=method, pane=pane)
-                self._send_job(job)
+                content |= {"file": str(pane.file), "facts": dict(pane.result.facts) if pane.result else {}}
+                self._send_job(Job(pane.job, "denoise", content, what=method, pane=pane))
         for job in self._jobs.values():
             self._send_job(job)
         self._link.start()
@@ -325,24 +260,22 @@ class Engine(QObject):
         """A worker is gone that nobody asked to go."""
         if generation != self._generation or self._link is None:
             return
-        self.worker_pid = None
-        self._link = None
+        self._clear_up(self.worker_pid)
+        self.worker_pid = self._link = None
         life = self._life
-        for files in self._dropped.values():  # the dead hold nothing
-            self._shared.discard(files)
-        self._dropped.clear()
         stopped = [job for job in self._jobs.values() if job.cancelling]
         for job in stopped:
             del self._jobs[job.number]
             self.cancelled.emit(job.number)
         culprit = self._jobs.get(life.working)
-        if culprit is not None and culprit.number in life.overdue:
-            self._fail(culprit.number, f"{culprit.what}: reading did not get on, so it was stopped; is it damaged?")
-        elif culprit is not None:
+        for number in life.overdue:
+            if life.working in (0, number) and number in self._jobs:
+                self._fail(number, f"{self._jobs[number].what}: reading did not get on and was stopped; is it damaged?")
+        if culprit is not None and culprit.number in self._jobs:
             sentence = self._blame.job(culprit)
             if sentence is not None:
                 self._fail(culprit.number, sentence)
-        elif not stopped:
+        elif not life.overdue:
             self._blame.worker(hello=life.hello, warming=life.warming and not life.ready)
         if self._blame.hopeless:
             for number in list(self._jobs):
@@ -350,19 +283,28 @@ class Engine(QObject):
             self.restarted.emit(NO_WORKER)
             return
         self._start_worker()
-        self.restarted.emit(STOPPED_HARD if stopped and life.overdue else RESTARTED)
+        self.restarted.emit(STOPPED_HARD if life.overdue else RESTARTED)
+
+    def _clear_up(self, process: int | None) -> None:
+        """The dead hold nothing: delete dropped frames and half-written exports."""
+        for files in self._dropped.values():
+            self._shared.discard(files)
+        self._dropped.clear()
+        for job in self._jobs.values():
+            if job.target is not None and process is not None:
+                remove_unfinished(job.target, process)
 
     def _watch(self) -> None:
         """End a worker that does not answer a cancel, or that reads without getting on."""
         now = time.monotonic()
-        timed = [job for job in self._jobs.values() if job.deadline is not None]
-        if not timed:
+        deadlines = {job.number: job.deadline for job in self._jobs.values() if job.deadline is not None}
+        if self._life.ghost:
+            deadlines[self._life.ghost] = self._life.ghost_deadline
+        if not deadlines:
             self._watchdog.stop()
-        late = {job.number for job in timed if job.deadline is not None and job.deadline < now}
-        if late and self._link is not None:
-            self._life.overdue |= late
-            for number in late:
-                self._jobs[number].deadline = None
+        late = {number for number, deadline in deadlines.items() if deadline < now}
+        if late and self._link is not None and not self._life.overdue:
+            self._life.overdue = late
             self._link.kill()
 
     # the worker's words
@@ -388,6 +330,7 @@ class Engine(QObject):
 
     def _on_working(self, job: int, _message: Message) -> None:
         self._life.working = job
+        self._life.ghost = 0
         self._got_on(job)
 
     def _got_on(self, number: int) -> None:
@@ -418,7 +361,7 @@ class Engine(QObject):
             unpack_spacing(message["spacing"]),
             message["summary"],
         )
-        self._loops[job] = _Loop(opened, message["loop"])
+        self._loops[job] = HeldLoop(opened, message["loop"])
         if entry is None or entry.cancelling:  # the cancel came a moment too late
             self.close_loop(job)
             if entry is not None:
@@ -430,7 +373,7 @@ class Engine(QObject):
         entry = self._jobs.get(job)
         if entry is None or entry.pane is None:
             return
-        pane: _Pane = entry.pane
+        pane: Pane = entry.pane
         loop_id, method = entry.content["loop_id"], entry.content["method"]
         if pane.result is None:
             frames = view(message["frames"]["file"], message["frames"]["shape"])
@@ -467,7 +410,8 @@ class Engine(QObject):
         self._fail(job, message["sentence"])
 
     def _on_cancelled(self, job: int, _message: Message) -> None:
-        if self._jobs.pop(job, None) is not None:
+        if job in self._jobs:
+            self._forget(job)
             self.cancelled.emit(job)
 
     def _on_dropped(self, job: int, _message: Message) -> None:
@@ -476,4 +420,5 @@ class Engine(QObject):
     _on_closed = _on_dropped
 
     def _on_unused(self, _job: int, message: Message) -> None:
-        self._shared.discard(message["files"])
+        wanted = {str(pane.file) for pane in self._panes.values()}
+        self._shared.discard(set(message["files"]) - wanted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 DEATHS_TO_CPU = 2
@@ -30,7 +31,8 @@ class Job:
     cancelling: bool = False
     deadline: float | None = None
     deaths: int = 0
-    running: str | None = None  # the file of a batch
+    running: str | None = None  # the file of a batch in work, relative to its folder
+    writing: str | None = None  # and its output, relative to the output folder
     file_deaths: Counter[str] = field(default_factory=Counter)
     ended: set[str] = field(default_factory=set)  # files of a batch that are done with
 
@@ -51,12 +53,22 @@ class Job:
         if "options" in self.content:
             self.content["options"]["settings"]["device"] = "cpu"
 
+    @property
+    def target(self) -> Path | None:
+        """The file that it writes just now, if any."""
+        if self.do == "export":
+            return Path(self.content["output"])
+        if self.do == "batch" and self.writing is not None:
+            return Path(self.content["output"]) / self.writing
+        return None
+
     def note_file(self, event: dict[str, Any]) -> bool:
         """Remember where a batch is. Returns whether the event is news, not an echo after a restart."""
         name, state = event["file"], event["state"]
         if name in self.ended:
             return False
         self.running = name if state == "running" else None
+        self.writing = event["output"] if state == "running" else None
         if state != "running":
             self.ended.add(name)
         return True
@@ -109,6 +121,6 @@ class Blame:
         if job.running is not None:
             reason = f"{job.running}: working on it stopped the worker again and again; is it damaged?"
             job.content["options"]["leave_out"] = (*job.content["options"]["leave_out"], (job.running, reason))
-            job.running = None
+            job.running = job.writing = None
             return None
         return f"{job.what}: {_VERBS[job.do]} stopped the worker three times, so it was given up."

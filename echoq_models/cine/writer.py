@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import shutil
 import tempfile
@@ -234,16 +235,33 @@ def _ours(path: Path) -> bool:
 
 
 def _temporary(path: Path, suffix: str) -> Path:
-    """A hidden name beside the target, created so that nobody else takes it. It keeps the suffix."""
+    """A hidden name beside the target, created so that nobody else takes it. It keeps the suffix.
+
+    The process's number is in it, for `remove_unfinished`.
+    """
     try:
         if not suffix:
-            return Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=suffix, dir=path.parent)
+            return Path(tempfile.mkdtemp(prefix=_unfinished(path, suffix, os.getpid()), dir=path.parent))
+        handle, name = tempfile.mkstemp(prefix=_unfinished(path, suffix, os.getpid()), suffix=suffix, dir=path.parent)
         os.close(handle)
         _give_usual_mode(Path(name))
         return Path(name)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror}).") from error
+
+
+def _unfinished(path: Path, suffix: str, process: int) -> str:
+    return f".{path.stem if suffix else path.name}-{process}-"
+
+
+def remove_unfinished(path: Path, process: int) -> None:
+    """Delete what a process that was killed had begun to write for the target `path`."""
+    for left in path.parent.glob(f"{glob.escape(_unfinished(path, path.suffix, process))}*"):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                left.unlink()
 
 
 def _give_usual_mode(path: Path) -> None:

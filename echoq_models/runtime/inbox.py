@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +14,7 @@ from echoq_models.runtime.messages import Message, unpack_batch, unpack_export, 
 from echoq_models.runtime.schedule import Level, Schedule, Work
 from echoq_models.runtime.tasks import BatchJob, DenoiseTask, ExportJob, OpenJob, Outward
 
-GRACE_SECONDS = 0.05  # a newborn worker waits this long for a file to open before it loads torch
+GRACE_SECONDS = 0.05  # without work for this long counts as idle
 
 Job = OpenJob | ExportJob | BatchJob
 
@@ -36,6 +35,7 @@ class Inbox:
         self._schedule = Schedule()
         self._loops: dict[int, CineLoop] = {}
         self._jobs: dict[int, Job] = {}
+        self._idle = threading.Event()
         self._warm = False
         self._closed = False
 
@@ -88,6 +88,7 @@ class Inbox:
             Outward(len(loop), message["around"], np.flatnonzero(done).tolist()),
             done,
             Path(message["file"]),
+            facts=message["facts"],
         )
         self._schedule.tasks.append(task)
         if not task.complete:
@@ -154,18 +155,21 @@ class Inbox:
 
     # the main thread's side
 
-    def wait(self, on_idle: Callable[[], None] | None) -> Work | None:
-        """Wait for work; None once the inbox is closed. on_idle: called once, when nothing is to be opened."""
+    def wait(self) -> Work | None:
+        """Wait for work; None once the inbox is closed."""
         with self._changed:
-            patience = GRACE_SECONDS if on_idle is not None else None
             while not self._closed:
                 work = self._schedule.next(Level.IDLE, self._warm)
                 if work is not None:
                     return work
-                if not self._changed.wait(patience) and on_idle is not None:
-                    on_idle()
-                    on_idle = patience = None
+                if not self._changed.wait(GRACE_SECONDS):
+                    self._idle.set()
+                    self._changed.wait()
             return None
+
+    def wait_until_idle(self, timeout_s: float) -> None:
+        """Wait until there was nothing to do for a moment, at most `timeout_s` seconds."""
+        self._idle.wait(timeout_s)
 
     def next(self, level: Level) -> Work | None:
         """What is let in while something of `level` works."""

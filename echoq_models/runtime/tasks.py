@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,7 @@ class DenoiseTask:
     shown: bool = True
     cancelled: bool = False
     prepared: Prepared | None = None
+    facts: dict[str, Any] = field(default_factory=dict)  # as `prepare` or an earlier worker found them
     seconds: float = 0.0  # of work since it was prepared
     _frames: NDArray[np.uint8] | None = None
     _running: Iterator[tuple[int, NDArray[np.uint8]]] | None = None
@@ -92,6 +94,7 @@ class DenoiseTask:
         """Fix what the denoiser needs and map the file. Raises WeightsError, EchoQError, OutputError."""
         self.map(loop)
         self.prepared = denoiser.prepare(loop, self.settings)
+        self.facts = dict(self.prepared.facts)
         self._running = denoiser.run(loop, self.prepared, self.order, lambda: self.cancelled)
 
     def step(self, budget_s: float) -> list[int]:

@@ -33,6 +33,7 @@ from echoq_models.runtime.tasks import BatchJob, DenoiseTask, ExportJob, OpenJob
 
 DEVICE_LOST = 70  # exit code: after a CUDA error nothing runs in this process any more
 LEAVE_SECONDS = 3.0  # that a job may take to clear up after the window went
+WARM_UP_SECONDS = 0.5  # loading torch, which holds up everything, waits this long for a file to be read
 STACK_BYTES = 8 * 2**20  # macOS gives threads 512 KiB, which BLAS overruns
 
 
@@ -93,11 +94,8 @@ class Worker:
         """Work until the inbox closes."""
         self.send("hello", pid=os.getpid())
         threading.Thread(target=self._receive, name="receiver", daemon=True).start()
-        warm_up = threading.Thread(target=self._warm_up, name="warm-up", daemon=True)
-        while True:
-            work = self._inbox.wait(on_idle=warm_up.start if warm_up.ident is None else None)
-            if work is None:
-                return
+        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
+        while (work := self._inbox.wait()) is not None:
             self._do(work, Level.IDLE)
 
     def send(self, say: str, job: int = 0, **content: Any) -> None:
@@ -126,7 +124,8 @@ class Worker:
         _leave(self._setup, 1)
 
     def _warm_up(self) -> None:
-        """Find the methods, then load torch and the networks."""
+        """Find the methods, then load torch and the networks; the first file goes first."""
+        self._inbox.wait_until_idle(WARM_UP_SECONDS)
         self.send("warming")
         try:
             from echoq_models.denoise import registry
@@ -252,8 +251,7 @@ class Worker:
                 if export.job != task.owner:
                     self.send("failed", export.job, sentence=f"{export.output.name}: {task.method} failed.")
         elif task.complete and task.shown:
-            facts = dict(task.prepared.facts) if task.prepared else {}
-            self.send("finished", task.owner, result={**facts, "seconds": round(task.seconds, 3)})
+            self.send("finished", task.owner, result={**task.facts, "seconds": round(task.seconds, 3)})
         self._inbox.spent(task, time.monotonic() - started, level)
 
     def _step(self, task: DenoiseTask) -> None:
@@ -264,10 +262,9 @@ class Worker:
         loop = self._inbox.loop(task.loop_id)
         if task.prepared is None:
             task.prepare(registry.get(task.method), loop)
-            assert task.prepared is not None
             if task.shown:
                 place = {"file": str(task.file), "shape": loop.frames.shape}
-                self.send("prepared", task.owner, facts=dict(task.prepared.facts), frames=place)
+                self.send("prepared", task.owner, facts=task.facts, frames=place)
             return
         written = task.step(self._setup.slice_s)
         if task.cancelled:
@@ -309,7 +306,7 @@ class Worker:
         result = jobs.export_loop(
             loop, job.output, job.options, lambda name: needs[name].frames, progress=progress, cancel=cancel
         )
-        facts = {name: dict(task.prepared.facts) for name, task in needs.items() if task.prepared}
+        facts = {name: task.facts for name, task in needs.items()}
         self.send("finished", job.job, result={**result, "methods": facts})
 
     def _batch(self, job: BatchJob) -> None:

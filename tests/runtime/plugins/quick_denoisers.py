@@ -30,7 +30,7 @@ class Darken:
 
     def prepare(self, loop: CineLoop, settings: Settings) -> Prepared:
         """Nothing to fix; the facts tell about the process."""
-        facts = {
+        facts: dict[str, str | float | int | None] = {
             "pid": os.getpid(),
             "device": settings.device,
             "qt": ", ".join(name for name in sys.modules if name.startswith(("PySide6", "pyqtgraph", "shiboken"))),
@@ -103,7 +103,3 @@ always_deadly = AlwaysDeadly("always_deadly", "Always deadly")
 stubborn = Stubborn("stubborn", "Stubborn")
 refusing = Refusing("refusing", "Refusing")
 broken = Broken("broken", "Broken")
-ALL = tuple(
-    f"quick_denoisers:{name}"
-    for name in ("darken", "slow", "deadly", "always_deadly", "stubborn", "refusing", "broken")
-)
