@@ -273,7 +273,7 @@ class BatchDialog(QDialog):
             return
         if self.running and self.progress is not None:
             self.progress.cancel()
-        super().closeEvent(event)
+        event.accept()  # QDialog.closeEvent would reject(), which comes back here
 
     def _agrees_to_cancel(self) -> bool:
         box = QMessageBox(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QFontMetrics, QResizeEvent
@@ -55,12 +55,12 @@ class TimeLeft:
         return None if not self._done else max(0.0, (total - done) * self._spent / self._done)
 
 
-_running: WeakSet[JobProgress] = WeakSet()
+_running: dict[int, JobProgress] = {}
 
 
 def running() -> list[str]:
     """What is being exported right now, one phrase each; the window asks before it closes."""
-    return sorted(job.title for job in _running if job.state == "running")
+    return sorted(job.title for job in _running.values())
 
 
 class JobProgress(QWidget):
@@ -95,7 +95,8 @@ class JobProgress(QWidget):
         engine.finished.connect(self._on_finished)
         engine.failed.connect(self._on_failed)
         engine.cancelled.connect(self._on_cancelled)
-        _running.add(self)
+        _running[id(self)] = self  # kept alive until it ends, also without a window around it
+        self.destroyed.connect(partial(_running.pop, id(self), None))
 
     def cancel(self) -> None:
         """Stop the job; `ended` follows once the worker has let go."""
@@ -132,7 +133,7 @@ class JobProgress(QWidget):
         if self.state != "running":
             return
         self.state = state
-        _running.discard(self)
+        _running.pop(id(self), None)
         self.cancel_button.setEnabled(False)
         self.bar.setRange(0, BAR_STEPS)
         self.bar.setValue(BAR_STEPS if state == "finished" else self.bar.value())

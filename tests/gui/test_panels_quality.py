@@ -28,6 +28,7 @@ from echoq_models.metrics.gcnr import gcnr, loop_gcnr, median_ci, null_gcnr
 from echoq_models.regions import Regions
 
 PLUGINS = Path(__file__).parent.parent / "runtime" / "plugins"
+QUICK = tuple(f"quick_denoisers:{name}" for name in ("darken", "slow", "refusing"))
 HEART = Path(examples.get_path("ybr_color"))
 METHOD = "darken"
 
@@ -37,9 +38,7 @@ def engine(qapp: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engi
     """One worker for all tests here, with the quick denoisers."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(PLUGINS))
-        from quick_denoisers import ALL
-
-        made = Engine(options=EngineOptions(extra_denoisers=ALL, temporary=tmp_path_factory.mktemp("frames")))
+        made = Engine(options=EngineOptions(extra_denoisers=QUICK, temporary=tmp_path_factory.mktemp("frames")))
         heard: list[object] = []
         made.methods.connect(heard.append)
         made.start()
