@@ -20,17 +20,21 @@ from echoq_desktop.panels.quality import QualityPanel
 from echoq_desktop.panels.quality_report import ROWS
 from echoq_desktop.session import Session
 from echoq_desktop.theme import LV, MYOCARDIUM
-from echoq_models import regions as region_files
-from echoq_models import resources
 from echoq_models.errors import OutputError
 from echoq_models.metrics.contrast import cnr, contrast
 from echoq_models.metrics.gcnr import gcnr, loop_gcnr, median_ci, null_gcnr
-from echoq_models.regions import Regions
+from echoq_models.regions import FrameRegions, Regions
 
 PLUGINS = Path(__file__).parent.parent / "runtime" / "plugins"
 QUICK = tuple(f"quick_denoisers:{name}" for name in ("darken", "slow", "refusing"))
 HEART = Path(examples.get_path("ybr_color"))
 METHOD = "darken"
+CAVITY = np.array([[163.0, 86], [175, 84], [187, 92], [190, 102], [190, 114], [183, 121], [157, 127], [157, 118]])
+WALLS = (
+    np.array([[145.0, 88], [155, 88], [158, 97], [153, 112], [151, 121], [145, 121]]),
+    np.array([[196.0, 98], [204, 98], [207, 110], [207, 126], [199, 126]]),
+)
+REGIONS = Regions((CAVITY,), WALLS)
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +57,14 @@ def engine(qapp: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engi
 
 @pytest.fixture
 def session(engine: Engine, qtbot: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Session]:
-    """The cardiac loop of pydicom is open, with the shipped regions; the middle pane is the simple denoiser."""
+    """The cardiac loop of pydicom is open, with regions; the middle pane is the simple denoiser."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     made = Session(engine)
     made.set_middle(METHOD)
     made.hidden = {"bm3d"}
     with qtbot.waitSignal(made.current_changed, timeout=20_000):
         made.open_path(HEART)
-    if not made.regions:
-        made.set_regions(region_files.load(resources.path("sample", "examples_ybr_color.roi.json")), "sample")
+    made.set_regions(REGIONS, "Draw")
     made._on_methods(engine.property("known"))  # the worker said it once, before this session was there
     yield made
     for loop in made.loops:
@@ -237,6 +240,17 @@ def pg_point(x: float, y: float) -> Any:
     from PySide6.QtCore import QPointF
 
     return QPointF(x, y)
+
+
+def test_key_frames_are_measured_with_their_own_regions(panel: QualityPanel, session: Session, qtbot: Any) -> None:
+    assert session.current is not None
+    regions = replace(REGIONS, frames={10: FrameRegions(lv=(CAVITY + np.array([3.0, -4.0]),))})
+    session.set_regions(regions, "Key frame")
+    size, frames = session.current.loop.size, session.current.loop.frames
+    qtbot.waitUntil(lambda: complete(panel, "original"), timeout=10_000)
+    expected = loop_gcnr(frames, lambda t: regions.masks(size, t))
+    qtbot.waitUntil(lambda: np.array_equal(panel.curve.values("original"), expected), timeout=2000)
+    assert not np.array_equal(expected[10:], loop_gcnr(frames, REGIONS.masks(size))[10:])
 
 
 def test_csv_holds_every_frame_of_every_pane(panel: QualityPanel, session: Session, tmp_path: Path) -> None:
