@@ -18,9 +18,11 @@ from echoq_desktop.help import install_crash_dialog
 from echoq_desktop.main_window import FIRST_SIZE, MainWindow
 from echoq_desktop.preferences import Preferences
 from echoq_desktop.session import Session
+from echoq_desktop.terminal import stop
 
 SETTLE_MS = 600  # after the last frame has come, for figures and curves to be drawn
 POLL_MS = 50
+HEED_MS = 200
 LONGEST_S = 900.0  # a snapshot that takes longer has failed
 DONE, UNREADABLE, WORKER_FAILED = 0, 3, 5
 
@@ -41,6 +43,7 @@ def run(paths: Sequence[Path] = (), snapshot: Path | None = None) -> int:
         window = _snapshot_window(session, Preferences(Path(scratch.name) / "echoq.ini"))
         handler = _Photographer(window, snapshot)
     window.closed.connect(app.quit)
+    _heed_ctrl_c(app)
     window.show()
     QTimer.singleShot(0, window, lambda: _begin(window, engine, paths))
     code = app.exec()
@@ -55,6 +58,13 @@ def _application() -> QApplication:
     app.setWindowIcon(icons.app_icon())
     theme.apply(app)
     return app
+
+
+def _heed_ctrl_c(app: QApplication) -> None:
+    """Ctrl-C in the terminal ends the application; without a timer Python would not hear it under Qt's loop."""
+    timer = QTimer(app, interval=HEED_MS)
+    timer.timeout.connect(lambda: app.quit() if stop() else None)
+    timer.start()
 
 
 def _begin(window: MainWindow, engine: Engine, paths: Sequence[Path]) -> None:

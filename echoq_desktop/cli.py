@@ -93,9 +93,15 @@ def _window(
     if reason is not None:
         _without_window(reason)
         return
+    _show([])
+
+
+def _show(files: Sequence[Path], snapshot: Path | None = None) -> None:
+    """The window, until it is closed; leaves with its exit code."""
     from echoq_desktop import app as window
 
-    raise typer.Exit(window.run())
+    code = window.run(files, snapshot)
+    raise typer.Exit(terminal.CANCELLED if stop() else code)
 
 
 def _without_window(reason: str) -> None:
@@ -132,9 +138,7 @@ def open_(
             raise EchoQError(f"No window can be shown here: {reason}; `echoq denoise` works without one.")
     elif "QT_QPA_PLATFORM" not in os.environ and display.missing():
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
-    from echoq_desktop import app as window
-
-    raise typer.Exit(window.run([file], snapshot=snapshot))
+    _show([file], snapshot)
 
 
 @app.command()

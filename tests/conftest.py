@@ -16,12 +16,38 @@ from tests import make_files
 from tests.shared import ROOT, Echoq, fan_frames
 
 
-@pytest.fixture
-def echoq_environment(tmp_path: Path) -> dict[str, str]:
+def person(folder: Path) -> dict[str, str]:
     """A person's environment without a display and without weights of their own."""
     gone = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM", "PYTHONWARNINGS")
     kept = {key: value for key, value in os.environ.items() if key not in gone}
-    return {**kept, "PYTHONPATH": str(ROOT), "ECHOQ_WEIGHTS": str(tmp_path / "no-weights"), "OMP_NUM_THREADS": "1"}
+    return {**kept, "PYTHONPATH": str(ROOT), "ECHOQ_WEIGHTS": str(folder / "no-weights"), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def echoq_environment(tmp_path: Path) -> dict[str, str]:
+    """The environment for `echoq` as a process."""
+    return person(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def headless_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """`echoq` without a display, once for all tests: the folder it ran in, and how it ended.
+
+    It leaves with 99 if Qt was imported.
+    """
+    folder = tmp_path_factory.mktemp("headless")
+    code = "import sys\nfrom echoq_desktop.cli import main\ncode = main([])\n"
+    code += "sys.exit(99 if 'PySide6' in sys.modules else code)\n"
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=person(folder),
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    return folder, ended
 
 
 @pytest.fixture

@@ -98,27 +98,16 @@ def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path, echoq_environment:
     assert "BrokenPipe" not in said
 
 
-def test_without_a_display_the_sample_job_goes_into_files(tmp_path: Path, echoq_environment: dict[str, str]) -> None:
-    code = "import sys\nfrom echoq_desktop.cli import main\ncode = main([])\n"
-    code += "assert 'PySide6' not in sys.modules\nsys.exit(code)\n"
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=echoq_environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+def test_without_a_display_the_sample_job_goes_into_files(
+    headless_run: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, ended = headless_run
     assert ended.returncode == 0, ended.stderr
     assert "there is no display" in ended.stdout
-    out = tmp_path / "echoq-output"
+    out = folder / "echoq-output"
     assert str(out) in ended.stdout
-    movie, table, still = sorted(path for path in out.iterdir() if path.suffix in (".mp4", ".csv", ".png")) and (
-        next(out.glob("*.mp4")),
-        next(out.glob("*.csv")),
-        next(out.glob("*.png")),
-    )
+    assert sorted(path.suffix for path in out.iterdir()) == [".csv", ".mp4", ".png"]
+    movie, table, still = next(out.glob("*.mp4")), next(out.glob("*.csv")), next(out.glob("*.png"))
     assert len(cine.read(movie)) == 30
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -126,7 +115,6 @@ def test_without_a_display_the_sample_job_goes_into_files(tmp_path: Path, echoq_
     assert all(0 <= float(row["original"]) <= 1 for row in rows)
     with Image.open(still) as picture:
         assert picture.width > 2 * 320
-    assert len(list(out.iterdir())) == 3
 
 
 @pytest.mark.parametrize(
@@ -152,3 +140,31 @@ def test_snapshot_of_the_window(echoq: Echoq, tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     with Image.open(tmp_path / "window.png") as picture:
         assert picture.size == (1600, 900)
+
+
+@POSIX
+def test_ctrl_c_closes_the_window(echoq_environment: dict[str, str], tmp_path: Path) -> None:
+    """The window in its process (offscreen, waiting for a picture of many BM3D frames) leaves on Ctrl-C."""
+    loop, _ = resources.sample()
+    code = "import sys\nfrom echoq_desktop import app, cli\n"
+    code += "begin = app._begin\n"
+    code += "def told(*args):\n    begin(*args)\n    print('open', file=sys.stderr, flush=True)\n"
+    code += "app._begin = told\napp._Photographer._complete = lambda self: False\n"
+    code += f"if __name__ == '__main__':\n    sys.exit(cli.main(['open', {str(loop)!r}, '--snapshot', 'x.png']))\n"
+    script = tmp_path / "window.py"
+    script.write_text(code, encoding="utf-8")
+    with subprocess.Popen(
+        [sys.executable, script],
+        cwd=tmp_path,
+        env={**echoq_environment, "QT_QPA_PLATFORM": "offscreen"},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stderr is not None
+        while child.stderr.readline().strip() != "open":
+            assert child.poll() is None
+        child.send_signal(signal.SIGINT)
+        said = child.communicate(timeout=60)[1]
+    assert child.returncode == 130, said
+    assert "Traceback" not in said
+    assert not (tmp_path / "x.png").exists()
