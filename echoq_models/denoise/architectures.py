@@ -25,6 +25,14 @@ def _gain_head(raw: Tensor) -> tuple[Tensor, Tensor]:
     return -F.softplus(raw[:, :1].float()), torch.sigmoid(raw[:, 1:2].float())
 
 
+def _start_gently(last: nn.Conv2d) -> None:
+    """Begin as "little to remove, fairly sure", so that the first steps do not black the picture out."""
+    nn.init.normal_(last.weight, std=1e-2)
+    with torch.no_grad():
+        assert last.bias is not None
+        last.bias.copy_(torch.tensor([-3.0, 1.0]))
+
+
 def _double_conv(n_in: int, n_out: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(n_in, n_out, 3, padding=1), nn.Mish(), nn.Conv2d(n_out, n_out, 3, padding=1), nn.Mish()
@@ -51,6 +59,8 @@ class ReleasedUNet(nn.Module):
         self.dconv_up2 = _double_conv(128 + 256, 128)
         self.dconv_up1 = _double_conv(64 + 128, 64)
         self.conv_last = nn.Conv2d(64, channels_out, 1)
+        if head == "gain":
+            _start_gently(self.conv_last)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         d1 = self.dconv_down1(x)
@@ -96,10 +106,7 @@ class FastNet(nn.Module):
         self.ups = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
         self.decoders = nn.ModuleList(_Residual(w) for w in widths[:-1])
         self.last = nn.Conv2d(widths[0], 2, 1)
-        nn.init.normal_(self.last.weight, std=1e-2)
-        with torch.no_grad():
-            assert self.last.bias is not None
-            self.last.bias.copy_(torch.tensor([-3.0, 1.0]))  # starts out as "little to remove, fairly sure"
+        _start_gently(self.last)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         y = self.stem(F.pixel_unshuffle(x, 2))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,10 +103,14 @@ class Pool:
 
     def wait_for(self, frames: int) -> None:
         """Block until so many frames are there (at most the pool's size)."""
-        while self.refresh() < min(frames, self.config.frames // self.config.shard * self.config.shard):
-            if not any(w.is_alive() for w in self._workers):
+        wanted = min(frames, self.config.frames // self.config.shard * self.config.shard)
+        while True:
+            drawing = any(w.is_alive() for w in self._workers)
+            if self.refresh() >= wanted:
+                return
+            if not drawing:
                 raise RuntimeError("the processes that draw phantom frames have died")
-            self._workers[0].join(timeout=2.0)
+            time.sleep(0.2)
 
     def batches(self, size: int, seed: int, device: torch.device) -> Iterator[TrainingBatch]:
         """Random batches without end, half of the frames mirrored."""
