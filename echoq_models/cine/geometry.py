@@ -14,9 +14,11 @@ ABOVE_BACKGROUND = 10  # grey levels; JPEG leaves up to about 8 around text
 SMALLEST_SHARE = 0.05  # a sector takes at least this share of the frame
 SMALLEST_PIECE = 0.005  # of the frame, for a piece beside the largest one
 BOXY = 0.85  # a hull that fills more of its box than this is a linear probe's rectangle
-SOLID = 0.5  # and content fills at least this share of its hull
+SOLID = 0.35  # and content fills at least this share of its hull
 LEAN = np.deg2rad(np.arange(8.0, 75.1, 0.25))  # angles from the vertical that a sector's side may have
 MARGIN = 0.75  # pixels that the wedge reaches beyond what was fitted: its edge pixels belong to it
+STRETCHES = np.arange(0.7, 1.41, 0.025)
+CLEAR_ARC = 0.35  # of a far end that lies on one arc leaves little doubt
 WEAK_SIDE = 0.25  # a side that touches its content over less than this share of the height takes the other's lean
 
 
@@ -56,15 +58,14 @@ def _outline(content: Mask, changing: Mask, allowed: Mask | None) -> Mask | None
     kernel = max(3, min(height, width) // 60 | 1)
     solid = cv2.medianBlur(content.astype(np.uint8), kernel)
     solid = cv2.morphologyEx(solid, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (kernel, kernel)))
-    picture = _picture(solid, changing)
-    if picture is None:
+    pictures = _pictures(solid, changing)
+    for guess, picture in enumerate(reversed(pictures), start=1):
+        wedge = _wedge(picture, content, arc=0.0 if guess == len(pictures) else CLEAR_ARC)
+        if wedge is not None:
+            return wedge
+    hull = _hull(pictures[0]) if pictures else np.zeros_like(content)
+    if hull.sum() < SMALLEST_SHARE * hull.size or pictures[0].sum() < SOLID * hull.sum():
         return None
-    hull = _hull(picture)
-    if hull.sum() < SMALLEST_SHARE * hull.size or picture.sum() < SOLID * hull.sum():
-        return None
-    wedge = _wedge(picture, content)
-    if wedge is not None:
-        return wedge
     if allowed is not None:
         return allowed  # a linear probe: its box is the picture
     rows, columns = np.flatnonzero(hull.any(axis=1)), np.flatnonzero(hull.any(axis=0))
@@ -73,26 +74,30 @@ def _outline(content: Mask, changing: Mask, allowed: Mask | None) -> Mask | None
     return box if hull.sum() > BOXY * box.sum() else hull
 
 
-def _picture(solid: NDArray[np.uint8], changing: Mask) -> Mask | None:
-    """The largest piece of `solid`, uint8 (H, W) of 0/1, and every other sizeable one that mostly changes in time.
+def _pictures(solid: NDArray[np.uint8], changing: Mask) -> list[Mask]:
+    """What of `solid`, uint8 (H, W) of 0/1, may be the picture: a first guess and, for some, a second one.
 
-    A sector may be cut in two by a dark band; bars, buttons and logos stand still.
+    A sector may be cut into pieces by dark bands. First come the largest piece and every other sizeable one that
+    mostly changes in time: bars, buttons and logos stand still. In a still all do, so all sizeable pieces are the
+    second guess, to be believed only if they make a wedge with a round end.
     """
     count, labels, stats, _ = cv2.connectedComponentsWithStats(solid, connectivity=4)
     if count < 2:
-        return None
+        return []
     area = stats[:, cv2.CC_STAT_AREA]
-    moved = np.bincount(labels[changing], minlength=count)
-    keep = (area > SMALLEST_PIECE * solid.size) & (moved > 0.5 * area)
-    keep[1 + int(area[1:].argmax())] = True
-    keep[0] = False
-    return keep[labels]
+    sizeable = area > SMALLEST_PIECE * solid.size
+    sizeable[0] = False
+    largest = np.arange(count) == 1 + int(area[1:].argmax())
+    keep = (sizeable & (np.bincount(labels[changing], minlength=count) > 0.5 * area)) | largest
+    if changing.any() or not (sizeable & ~keep).any():
+        return [keep[labels]]
+    return [keep[labels], (sizeable | keep)[labels]]
 
 
 def _hull(mask: Mask) -> Mask:
-    points = cv2.findNonZero(mask.astype(np.uint8))
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     out = np.zeros(mask.shape, dtype=np.uint8)
-    cv2.fillConvexPoly(out, cv2.convexHull(points), 1)
+    cv2.fillConvexPoly(out, cv2.convexHull(np.concatenate(contours)), 1)
     return out.astype(bool)
 
 
@@ -124,10 +129,11 @@ def _reach(x: Floats, y: Floats, touching: Mask, lean: float) -> float:
     return float(np.quantile(across[touching], 0.9) if touching.any() else across.max())
 
 
-def _wedge(picture: Mask, content: Mask) -> Mask | None:
+def _wedge(picture: Mask, content: Mask, arc: float) -> Mask | None:
     """The wedge with round ends that fits `picture`, or None when its sides are not two straight leaning lines.
 
     content: bool (H, W), all pixels above background, also those too thin or lone to be part of `picture`.
+    arc: the share of the far end that must lie on the arc.
     """
     height, width = picture.shape
     rows = np.flatnonzero(picture.any(axis=1))
@@ -154,9 +160,12 @@ def _wedge(picture: Mask, content: Mask) -> Mask | None:
     wedge = (sides[0, 0] * grid_x + sides[0, 1] * grid_y <= reach_r + MARGIN) & (
         sides[1, 0] * grid_x + sides[1, 1] * grid_y <= reach_l + MARGIN
     )
-    radius = np.hypot(grid_x - apex[0], grid_y - apex[1])
     inside = content & wedge
-    deepest, nearest = _ends(picture, inside, radius, apex)
+    stretch, share = _stretch(picture, apex, near)
+    if share < arc:
+        return None
+    radius = np.hypot((grid_x - apex[0]) * stretch, grid_y - apex[1])
+    deepest, nearest = _ends(picture, inside, radius, apex, stretch)
     wedge &= (radius <= deepest + MARGIN) & (radius >= nearest - MARGIN)
     wedge[: int(inside.any(axis=1).argmax())] = False  # flat tops and bottoms exist
     wedge[rows[-1] + 2 :] = False
@@ -164,18 +173,46 @@ def _wedge(picture: Mask, content: Mask) -> Mask | None:
     return wedge if fits else None
 
 
-def _ends(picture: Mask, inside: Mask, radius: Floats, apex: Floats) -> tuple[float, float]:
-    """Radii, in pixels from the apex, where the picture ends and where it begins."""
+def _lower_edge(picture: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """x and y of the picture's outline, without what the frame cuts off."""
     height, width = picture.shape
     contours, _ = cv2.findContours(picture.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    x, y = max(contours, key=len)[:, 0].T
+    x, y = np.concatenate(contours)[:, 0].T.astype(np.int64)
     free = (x > 1) & (x < width - 2) & (y < height - 2)
+    return x[free], y[free]
+
+
+def _far(x: Floats, y: Floats) -> Floats:
+    """Largest distance from the apex within each degree, for points x, y measured from the apex."""
+    angle = np.round(np.rad2deg(np.arctan2(x, y))).astype(int)
+    far = np.zeros(np.ptp(angle) + 1)
+    np.maximum.at(far, angle - angle.min(), np.hypot(x, y))
+    return far[far > 0]
+
+
+def _stretch(picture: Mask, apex: Floats, near: float) -> tuple[float, float]:
+    """By how much x must be stretched for the far end to be a circle, and the share of the end that then is one.
+
+    Pictures squeezed to a square are common.
+    """
+    x, y = _lower_edge(picture)
+    best, most = 1.0, -1.0
+    if x.size == 0:
+        return best, 0.0
+    for stretch in STRETCHES:
+        far = _far((x - apex[0]) * stretch, y - apex[1])
+        arc = np.count_nonzero(far > np.quantile(far, 0.9) - near) / len(far) - abs(stretch - 1.0)
+        if arc > most:
+            best, most = float(stretch), arc
+    return best, most
+
+
+def _ends(picture: Mask, inside: Mask, radius: Floats, apex: Floats, stretch: float) -> tuple[float, float]:
+    """Radii, in the unit of `radius`, where the picture ends and where it begins."""
+    x, y = _lower_edge(picture)
     deepest = float(np.quantile(radius[picture], 0.998))
-    if free.any():
-        angle = np.round(np.rad2deg(np.arctan2(x - apex[0], y - apex[1]))[free]).astype(int)
-        far = np.zeros(np.ptp(angle) + 1)
-        np.maximum.at(far, angle - angle.min(), radius[y, x][free])
+    if x.size:
         # The arc is where many beams end; what sticks out on a few of them is a trace or a tick.
-        deepest = max(deepest, float(np.quantile(far[far > 0], 0.9)))
+        deepest = max(deepest, float(np.quantile(_far((x - apex[0]) * stretch, y - apex[1]), 0.9)))
     nearest = float(np.quantile(radius[inside], 0.0005))
     return deepest, nearest if nearest > 0.1 * deepest else 0.0

