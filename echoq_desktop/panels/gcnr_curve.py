@@ -24,7 +24,7 @@ class GcnrCurve(pg.PlotWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent, background=None)
-        self._lines: dict[str, tuple[pg.PlotCurveItem, pg.PlotCurveItem]] = {}
+        self._lines: dict[str, tuple[pg.PlotCurveItem, pg.PlotCurveItem, pg.ScatterPlotItem]] = {}
         self._count = 0
         plot = self.getPlotItem()
         plot.setMenuEnabled(False)
@@ -61,22 +61,23 @@ class GcnrCurve(pg.PlotWidget):
     def set_panes(self, panes: Sequence[str], titles: Mapping[str, str], count: int) -> None:
         """Which panes there are, and how many frames the loop has (0: none is open)."""
         plot = self.getPlotItem()
-        for pair in self._lines.values():
-            for line in pair:
-                plot.removeItem(line)
+        for items in self._lines.values():
+            for item in items:
+                plot.removeItem(item)
         self._lines.clear()
         self._count = count
         for pane in reversed(panes):  # the original on top
             colour = pane_colour(pane)
             faint = QColor(colour)
             faint.setAlpha(STALE_ALPHA)
-            pair = (
+            items = (
                 pg.PlotCurveItem(pen=pg.mkPen(faint, width=1), connect="finite"),
                 pg.PlotCurveItem(pen=pg.mkPen(colour, width=1.6), connect="finite", name=titles.get(pane, pane)),
+                pg.ScatterPlotItem(size=4, brush=pg.mkBrush(colour), pen=None),
             )
-            for line in pair:
-                plot.addItem(line)
-            self._lines[pane] = pair
+            for item in items:
+                plot.addItem(item)
+            self._lines[pane] = items
         plot.setXRange(1, max(count, 2), padding=0.02)
         self._playhead.setVisible(count > 0)
 
@@ -84,9 +85,12 @@ class GcnrCurve(pg.PlotWidget):
         """gCNR of a pane, float64 (T,) with NaN where unknown; `fresh` (T,) says which still hold."""
         if pane not in self._lines:
             return
-        stale, line = self._lines[pane]
+        stale, line, dots = self._lines[pane]
         x = np.arange(1, len(values) + 1, dtype=np.float64)
         line.setData(x, np.where(fresh, values, np.nan))
+        beside = np.concatenate([[False], fresh, [False]])
+        alone = fresh & ~beside[:-2] & ~beside[2:]  # a line needs two points
+        dots.setData(x[alone], values[alone])
         stale.setData(x, np.full(len(values), np.nan) if fresh.all() else values)
 
     def values(self, pane: str) -> NDArray[np.float64]:

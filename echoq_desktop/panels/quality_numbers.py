@@ -28,7 +28,6 @@ class Pace:
     settle_ms: int = 150  # after the last change of a region, before the curve is measured again
     slice_ms: float = 4.0  # work in one go
     pause_ms: int = 8  # between two goes: the window's turn
-    median_every_s: float = 1.0  # how often an unfinished loop's median is refreshed
 
 
 class FrameNumbers(NamedTuple):
@@ -72,26 +71,28 @@ def cut_of(lv: NDArray[np.bool_], myocardium: NDArray[np.bool_]) -> Cut:
 
 @dataclass
 class Series:
-    """One pane over the loop: values (T, 3) of FrameNumbers, NaN where none; fresh (T,): still true."""
+    """One pane over the loop: values (T, 3) of FrameNumbers, NaN where none; fresh (T,): still true.
+
+    median: only once every frame is measured; a part of a beat would be compared with a whole one.
+    """
 
     values: NDArray[np.float64]
     fresh: NDArray[np.bool_]
     median: MedianCI | None = None
-    counted: int = 0  # frames behind `median`
-    asked_at: float = -1e9
+    asked: bool = False  # whether the median is on its way
     version: int = 0  # a median of an older version is thrown away
 
     def drop(self, frames: list[int] | None = None) -> None:
         """Forget that these frames (or all) are up to date."""
         self.version += 1
-        self.median, self.counted, self.asked_at = None, 0, -1e9
+        self.median, self.asked = None, False
         self.fresh[... if frames is None else frames] = False
 
 
 class _Relay(QObject):
     """Brings a median home; it outlives the panel while a thread still holds it."""
 
-    median = Signal(str, int, object, int)  # pane, version, MedianCI, frames
+    median = Signal(str, int, object)  # pane, version, MedianCI
 
 
 class _Bootstrap(QRunnable):
@@ -102,7 +103,7 @@ class _Bootstrap(QRunnable):
         self._relay, self._key, self._values = relay, key, values
 
     def run(self) -> None:
-        self._relay.median.emit(*self._key, median_ci(self._values), len(self._values))
+        self._relay.median.emit(*self._key, median_ci(self._values))
 
 
 @dataclass
@@ -241,7 +242,7 @@ class LoopNumbers(QObject):
         except RegionError:  # the panel says it in words
             self.changed.emit()
             return
-        self._ask_medians(idle=not done)
+        self._ask_medians()
         if done:
             self._work.start()
             self.changed.emit()
@@ -268,20 +269,15 @@ class LoopNumbers(QObject):
         result = self._session.result(pane)
         return np.zeros(count, dtype=bool) if result is None else np.asarray(result.done, dtype=bool)
 
-    def _ask_medians(self, idle: bool) -> None:
-        """Start the confidence interval of each pane that has new values; rarely while more are on their way."""
-        now = time.monotonic()
+    def _ask_medians(self) -> None:
+        """Start the confidence interval of each pane whose last frame was just measured."""
         for pane, series in self._state.series.items():
-            count = int(series.fresh.sum())
-            if not count or count == series.counted:
-                continue
-            if not idle and count < len(series.fresh) and now - series.asked_at < self._pace.median_every_s:
-                continue
-            series.asked_at, series.counted = now, count
-            self._pool.start(_Bootstrap(self._relay, (pane, series.version), series.values[series.fresh, 0]))
+            if series.fresh.all() and not series.asked:
+                series.asked = True
+                self._pool.start(_Bootstrap(self._relay, (pane, series.version), series.values[:, 0].copy()))
 
-    def _keep_median(self, pane: str, version: int, median: MedianCI, count: int) -> None:
+    def _keep_median(self, pane: str, version: int, median: MedianCI) -> None:
         series = self._state.series.get(pane)
-        if series is not None and series.version == version and count >= series.counted:
-            series.median, series.counted = median, count
+        if series is not None and series.version == version:
+            series.median = median
             self.changed.emit()

@@ -18,7 +18,7 @@ ROWS = ("gCNR, frame", "gCNR, loop", "95 % CI", "Frames", "Contrast", "CNR")
 ROW_TIPS = (
     "Generalised contrast-to-noise ratio of this frame: 0 when both regions have the same grey levels,\n"
     "1 when they share none (Rodriguez-Molares et al. 2020).",
-    "Median of gCNR over the frames measured so far.",
+    "Median of gCNR over all frames, once all are measured.",
     "95 % confidence interval of the median: moving-block bootstrap over the frames.",
     "How many frames are measured so far, of how many.",
     "Mean of the myocardium minus mean of the left ventricle in this frame, in grey levels of 255.\n"
@@ -42,12 +42,13 @@ def number(value: float, digits: int) -> str:
 def cells(now: FrameNumbers | None, series: Series | None, empty: str) -> list[str]:
     """The six cells of a pane's column; `empty` stands where a figure is not there (yet)."""
     frame = [empty] * 3 if now is None else [number(now.gcnr, 3), number(now.contrast, 1), number(now.cnr, 2)]
-    median, interval, frames = empty, empty, empty
-    if series is not None and series.median is not None:
-        total = len(series.fresh)
-        median = number(series.median.median, 3)
-        interval = NOTHING if total == 1 else f"{number(series.median.low, 2)}–{number(series.median.high, 2)}"
-        frames = f"{series.counted}/{total}" if series.counted < total else f"{total}"
+    median = interval = frames = empty
+    if series is not None and series.fresh.any():
+        count, total = int(series.fresh.sum()), len(series.fresh)
+        frames = f"{total}" if count == total else f"{count}/{total}"
+        if series.median is not None:
+            median = number(series.median.median, 3)
+            interval = NOTHING if total == 1 else f"{number(series.median.low, 2)}–{number(series.median.high, 2)}"
     return [frame[0], median, interval, frames, frame[1], frame[2]]
 
 
