@@ -21,6 +21,7 @@ from echoq_models.runtime.messages import loop_files, unpack_loop, unpack_spacin
 from echoq_models.runtime.shared_files import SharedFolder, sweep, view
 from echoq_models.runtime.worker import WorkerSetup
 
+WATCH_MS = 100
 RESTARTED = "The worker stopped unexpectedly and was started again; what is open goes on."
 STOPPED_HARD = "Stopping took too long, so the worker was started again; what is open goes on."
 NO_WORKER = "The worker cannot be started on this machine, so nothing can be read or denoised."
@@ -64,7 +65,8 @@ class Engine(QObject):
         self._panes: dict[tuple[int, str], Pane] = {}
         self._dropped: dict[int, list[str]] = {}  # job or loop -> files to delete once the worker let go of them
         self._blame = Blame()
-        self._watchdog = QTimer(self, interval=100)
+        self._watched = 0.0
+        self._watchdog = QTimer(self, interval=WATCH_MS)
         self._watchdog.timeout.connect(self._watch)
         self._arrived.connect(self._on_message, Qt.ConnectionType.QueuedConnection)
         self._ended.connect(self._on_ended, Qt.ConnectionType.QueuedConnection)
@@ -159,7 +161,7 @@ class Engine(QObject):
         entry.cancelling = True
         entry.due(self.options.acknowledge_s)
         self._send("cancel", job)
-        self._watchdog.start()
+        self._start_watch()
 
     def close_loop(self, loop_id: int) -> None:
         """Forget a loop, its results and its jobs, and delete their shared frames."""
@@ -193,7 +195,7 @@ class Engine(QObject):
         self._jobs[job.number] = job
         if job.do == "open":
             job.due(self.options.read_s)
-            self._watchdog.start()
+            self._start_watch()
         if self._blame.hopeless:
             QTimer.singleShot(0, self, lambda: self._fail(job.number, NO_WORKER))
         else:
@@ -217,7 +219,7 @@ class Engine(QObject):
         if self._jobs.pop(number, None) is not None and self._life.working == number:
             self._life.ghost = number
             self._life.ghost_deadline = time.monotonic() + self.options.stop_s
-            self._watchdog.start()
+            self._start_watch()
 
     def _fail(self, number: int, sentence: str) -> None:
         if self._jobs.pop(number, None) is not None:
@@ -285,6 +287,11 @@ class Engine(QObject):
         self._start_worker()
         self.restarted.emit(STOPPED_HARD if life.overdue else RESTARTED)
 
+    def _start_watch(self) -> None:
+        if not self._watchdog.isActive():
+            self._watched = time.monotonic()
+            self._watchdog.start()
+
     def _clear_up(self, process: int | None) -> None:
         """The dead hold nothing: delete dropped frames and half-written exports."""
         for files in self._dropped.values():
@@ -297,6 +304,11 @@ class Engine(QObject):
     def _watch(self) -> None:
         """End a worker that does not answer a cancel, or that reads without getting on."""
         now = time.monotonic()
+        slept, self._watched = now - self._watched, now
+        if slept > 10 * WATCH_MS / 1000:  # this window was held up, or the computer slept: nobody was listening
+            for job in self._jobs.values():
+                job.deadline = None if job.deadline is None else job.deadline + slept
+            self._life.ghost_deadline += slept
         deadlines = {job.number: job.deadline for job in self._jobs.values() if job.deadline is not None}
         if self._life.ghost:
             deadlines[self._life.ghost] = self._life.ghost_deadline
@@ -338,7 +350,7 @@ class Engine(QObject):
         job = self._jobs.get(number)
         if job is not None and job.do == "open" and not job.cancelling:
             job.due(self.options.read_s)
-            self._watchdog.start()
+            self._start_watch()
 
     def _on_acknowledged(self, job: int, _message: Message) -> None:
         entry = self._jobs.get(job)

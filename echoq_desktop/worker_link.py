@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import wait
 from queue import SimpleQueue
 from typing import Any
@@ -82,7 +83,7 @@ class WorkerLink:
                     message = self._pipe.recv()
                 except (EOFError, OSError):
                     break
-                self._arrived(message)
+                self._tell(self._arrived, message)
             else:
                 break
         self._process.join(1.0)
@@ -95,7 +96,12 @@ class WorkerLink:
         self._outgoing.put(None)
         self._writer.join()
         self._pipe.close()
-        self._ended(self.setup.generation, code)
+        self._tell(self._ended, self.setup.generation, code)
+
+    @staticmethod
+    def _tell(receiver: Callable[..., None], *content: Any) -> None:
+        with suppress(RuntimeError):  # the receiving object is gone, at the end of the program
+            receiver(*content)
 
     def _write(self) -> None:
         while (message := self._outgoing.get()) is not None:

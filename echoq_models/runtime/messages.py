@@ -60,11 +60,6 @@ def loop_files(message: Mapping[str, Any]) -> list[str]:
     return [place["file"] for place in places if place["file"] is not None]
 
 
-def pack_options(options: ExportOptions | BatchOptions | Settings) -> Message:
-    """Options as a plain dict."""
-    return asdict(options)
-
-
 def unpack_settings(message: Mapping[str, Any]) -> Settings:
     """`Settings` from a plain dict."""
     return Settings(**message)

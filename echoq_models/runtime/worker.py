@@ -219,13 +219,18 @@ class Worker:
         from echoq_models.cine import read, sector
         from echoq_models.runtime import describe
 
+        told = 0.0
+
         def progress(done: int, total: int) -> None:
+            nonlocal told
             if work.cancelled:
                 raise Cancelled("Cancelled while reading.")
-            self.send("progress", work.job, done=done, total=total, text="reading")
+            now = time.monotonic()
+            if now - told >= self._setup.slice_s or done == total:
+                told = now
+                self.send("progress", work.job, done=done, total=total, text="reading")
 
         loop = read(work.path, progress=progress)
-        progress(len(loop), len(loop))
         found = sector.fit(loop)
         spacing = sector.usable_spacing(loop, found)
         summary = describe.lines(describe.facts(loop, found, spacing))

@@ -279,6 +279,14 @@ def test_a_read_that_gets_stuck_costs_only_that_file(start: Start, heart: Path, 
     assert heard.end(heard.engine.denoise(opened.loop_id, "darken", Settings(), 0))[0] == "finished"
 
 
+def test_a_window_that_was_held_up_does_not_blame_the_worker(start: Start, heart: Path) -> None:
+    heard = start(read_s=1.2)
+    job = heard.engine.open(heart)
+    time.sleep(3)  # the computer slept, or a native dialog kept the event loop
+    heard.until(lambda: heard.all("opened", job))
+    assert not heard.all("restarted") and not heard.all("failed")
+
+
 def test_an_unreadable_file_is_one_sentence(heard: Recorder, tmp_path: Path) -> None:
     bad = tmp_path / "notes.dcm"
     bad.write_text("these are no pixels\n" * 50)

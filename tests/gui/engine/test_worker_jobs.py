@@ -1,0 +1,48 @@
+"""Who is blamed for a worker's death, and what follows."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from echoq_desktop.worker_jobs import Blame, Job
+from echoq_models.denoise.base import Settings
+from echoq_models.runtime.jobs import BatchOptions
+
+
+def test_a_job_goes_to_the_cpu_at_the_second_death_and_ends_at_the_third() -> None:
+    job = Job(1, "denoise", {"settings": asdict(Settings("cuda"))}, what="unet")
+    blame = Blame()
+    assert blame.job(job) is None and job.content["settings"]["device"] == "cuda"
+    assert blame.job(job) is None and job.content["settings"]["device"] == "cpu"
+    assert blame.job(job) == "unet: denoising stopped the worker three times, so it was given up."
+
+
+def test_a_batch_leaves_out_the_file_and_lives() -> None:
+    job = Job(1, "batch", {"output": "out", "options": asdict(BatchOptions())}, what="loops")
+    blame = Blame()
+    running = {"file": "b.dcm", "output": "b.mp4", "state": "running"}
+    assert job.note_file({"file": "a.dcm", "output": "a.mp4", "state": "done"})
+    for _ in range(3):
+        assert job.note_file(running) and job.target == Path("out/b.mp4")
+        assert blame.job(job) is None
+        assert not job.note_file({"file": "a.dcm", "output": "a.mp4", "state": "skipped"})  # an echo, not news
+    assert [name for name, _ in job.content["options"]["leave_out"]] == ["b.dcm"]
+    assert job.content["options"]["settings"]["device"] == "cpu" and job.target is None
+
+
+def test_a_worker_that_dies_loading_torch_gets_the_cpu_then_no_torch() -> None:
+    blame = Blame()
+    states = []
+    for _ in range(3):
+        blame.worker(hello=True, warming=True)
+        states.append((blame.cpu, blame.warm_up))
+    assert states == [(False, True), (True, True), (True, False)] and not blame.hopeless
+
+
+def test_workers_that_never_say_hello_are_given_up() -> None:
+    blame = Blame()
+    for _ in range(3):
+        assert not blame.hopeless
+        blame.worker(hello=False, warming=False)
+    assert blame.hopeless
