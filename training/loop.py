@@ -68,23 +68,20 @@ class Trainer:
     def run(self, batches: Iterator[Batch], loss: Loss[Batch], say: Callable[[str], None] = print) -> None:
         """Train until the schedule ends. loss: (model, batch) -> (scalar, figures to log)."""
         saved = time.monotonic()
-        sums: dict[str, float] = {}
+        window: list[dict[str, float]] = []
         self.model.train()
         while self.progress() < 1.0:
             start = time.monotonic()
-            figures = self._step(next(batches), loss)
+            window.append(self._step(next(batches), loss))
             self.seconds += time.monotonic() - start
-            for name, value in figures.items():
-                sums[name] = sums.get(name, 0.0) + value / self.config.log_every
             if self.step % self.config.log_every == 0:
-                self._log(sums, say)
-                sums = {}
+                self._log(window, say)
+                window = []
             if time.monotonic() - saved > self.config.save_every_s:
                 self.save()
                 saved = time.monotonic()
-        if sums:  # the steps since the last entry, so that a run of a few steps has one too
-            share = self.config.log_every / (self.step % self.config.log_every)
-            self._log({name: value * share for name, value in sums.items()}, say)
+        if window:  # so that a run of a few steps has an entry too
+            self._log(window, say)
         self.save()
 
     def _step(self, batch: Batch, loss: Loss[Batch]) -> dict[str, float]:
@@ -100,14 +97,15 @@ class Trainer:
         self.step += 1
         return figures
 
-    def _log(self, figures: dict[str, float], say: Callable[[str], None]) -> None:
+    def _log(self, window: list[dict[str, float]], say: Callable[[str], None]) -> None:
+        """One line of means over the steps since the last one."""
         rate = self.step * self.config.batch / max(self.seconds, 1e-9)
         entry: dict[str, Any] = {
             "step": self.step,
             "progress": round(self.progress(), 4),
             "samples_per_s": round(rate, 1),
         }
-        entry |= {name: round(value, 5) for name, value in figures.items()}
+        entry |= {name: round(sum(w[name] for w in window) / len(window), 5) for name in window[0]}
         with (self.folder / "log.jsonl").open("a") as log:
             log.write(json.dumps(entry) + "\n")
         say(" ".join(f"{k}={v}" for k, v in entry.items()))
