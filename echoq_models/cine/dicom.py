@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from struct import unpack
@@ -19,6 +19,7 @@ from echoq_models.cine import dicom_header as header_of
 from echoq_models.cine import dicom_pixels as pixels_of
 from echoq_models.cine.colour import FrameCollector
 from echoq_models.cine.encapsulated import Piece, encapsulated_frames, native_frames, read_pieces
+from echoq_models.cine.isolated import DecoderCrash, FrameTimeout, decoder_for
 from echoq_models.cine.limits import MAX_LOOP_BYTES, check_size
 from echoq_models.cine.loop import CineLoop
 from echoq_models.errors import InputError
@@ -48,7 +49,7 @@ def looks_like_dicom(path: Path) -> bool:
         if len(start) < 8 or start[:2] not in (b"\x02\x00", b"\x08\x00", b"\x00\x08", b"\x00\x02"):
             return False
         try:
-            return bool(header_of.text(_parse(file), "SOPClassUID"))
+            return bool(header_of.code(_parse(file), "SOPClassUID"))
         except Exception:  # whatever a file that is no DICOM provokes
             return False
 
@@ -71,7 +72,7 @@ def read_dicom(path: Path, progress: Progress | None = None) -> CineLoop:
         return loop.read(progress)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep pydicom's warnings (they may quote a patient's data) out of terminals and logs."""
     logger = logging.getLogger("pydicom")
@@ -100,7 +101,7 @@ def _open(file: BinaryIO) -> tuple[BinaryIO, Dataset, str]:
 
     read_preamble(file, True)
     meta = _read_file_meta_info(file)
-    if str(meta.get("TransferSyntaxUID", "")) == DEFLATED:
+    if header_of.code(meta, "TransferSyntaxUID") == DEFLATED:
         inflated = BytesIO(_inflate(file.read()))
         from pydicom.filereader import _at_pixel_data
 
@@ -110,7 +111,9 @@ def _open(file: BinaryIO) -> tuple[BinaryIO, Dataset, str]:
     parsed = _parse(file)
     implicit, little = parsed.original_encoding
     default = (IMPLICIT_LITTLE if implicit else EXPLICIT_LITTLE) if little else EXPLICIT_BIG
-    syntax = str(parsed.file_meta.get("TransferSyntaxUID", "") or default)
+    syntax = header_of.code(parsed.file_meta, "TransferSyntaxUID")
+    if not syntax:
+        syntax = "damaged" if "TransferSyntaxUID" in parsed.file_meta else default
     data = Dataset(parsed)  # not a FileDataset, which would hold on to the file
     data.file_meta = parsed.file_meta
     data.set_original_encoding(implicit, little, parsed.original_character_set)
@@ -137,8 +140,8 @@ def _inflate(data: bytes) -> bytes:
 def _refuse_unreadable(path: Path, data: Dataset, syntax: str) -> None:
     from pydicom.uid import UID
 
-    sop = header_of.text(data, "SOPClassUID")
-    if sop == DIRECTORY or str(data.file_meta.get("MediaStorageSOPClassUID", "")) == DIRECTORY:
+    sop = header_of.code(data, "SOPClassUID")
+    if sop == DIRECTORY or header_of.code(data.file_meta, "MediaStorageSOPClassUID") == DIRECTORY:
         raise InputError(f"{path}: this is a DICOMDIR, a list of other files; open its folder instead.")
     if syntax.startswith(("1.2.840.10008.1.2.4.10", "1.2.840.10008.1.2.7")):
         raise InputError(
@@ -163,7 +166,7 @@ def _locate(
     order = "<" if little else ">"
     keyword = PIXEL_TAGS.get(unpack(f"{order}HH", head[:4])) if len(head) == 12 else None
     if keyword is None:
-        what = header_of.text(data, "Modality") or "no modality"
+        what = header_of.code(data, "Modality") or "no modality"
         raise InputError(f"{path}: this DICOM file ({what}) holds no pixels, or is cut off before them.")
     if keyword != "PixelData":
         raise InputError(f"{path}: its pixels are floating point numbers, not an image to show.")
@@ -192,6 +195,13 @@ def _extended_offsets(data: Dataset) -> tuple[int, ...]:
     return unpack(f"<{len(table) // 8}Q", table[: len(table) - len(table) % 8])
 
 
+def _weight(failure: ValueError) -> int:
+    """How much a frame's failure counts towards giving up."""
+    if isinstance(failure, FrameTimeout):
+        return MAX_FAILURES
+    return MAX_FAILURES // 2 if isinstance(failure, DecoderCrash) else 1
+
+
 class _Loop:
     """One file being read."""
 
@@ -209,14 +219,17 @@ class _Loop:
         self.layout, self.frames, self.count = layout, frames, count
         self.lossy = header_of.lossy_steps(data, syntax)
         self.warnings: list[str] = []
-        self.decoder = pixels_of.FrameDecoder(layout)
+        self.decoder = decoder_for(layout)
         self.first_failure = ""
 
     def read(self, progress: Progress | None) -> CineLoop:
         if not self.frames:
             raise InputError(f"{self.path}: the file is cut off before its first frame ends; copy it again.")
-        tables = self._tables()
-        with FrameCollector(self.path, expected=len(self.frames), lossy=bool(self.lossy)) as collector:
+        with (
+            contextlib.closing(self.decoder),
+            FrameCollector(self.path, expected=len(self.frames), lossy=bool(self.lossy)) as collector,
+        ):
+            tables = self._tables()
             kept = self._decode_all(collector, tables, progress)
             if not kept:
                 raise InputError(f"{self.path}: no frame can be decoded: {self.first_failure}.")
@@ -236,7 +249,7 @@ class _Loop:
             times_assumed=assumed,
             header=self.data,
             heart_rate=header_of.heart_rate(self.data),
-            r_waves_ms=header_of.floats(self.data, "RWaveTimeVector"),
+            r_waves_ms=tuple(r - float(times[0]) for r in header_of.floats(self.data, "RWaveTimeVector")),
             warnings=tuple(self.warnings),
         )
 
@@ -258,7 +271,7 @@ class _Loop:
                 pixels_of.deliver(array, photometric, self.layout, tables, collector)
             except ValueError as error:
                 self.first_failure = self.first_failure or str(error)
-                failures += 1
+                failures += _weight(error)
                 if failures >= MAX_FAILURES:
                     break
                 continue
@@ -288,6 +301,8 @@ class _Loop:
                 got.append(self._frame(index)[0])
             except ValueError as error:
                 self.first_failure = self.first_failure or str(error)
+                if isinstance(error, FrameTimeout):
+                    break
         if not got:
             raise InputError(f"{self.path}: no frame can be decoded: {self.first_failure}.")
         return got
@@ -300,6 +315,6 @@ class _Loop:
                 f"Only {kept} of {self.count} frames could be read; the rest of the file is missing or damaged."
             )
         self.warnings.extend(complaints)
-        sop = header_of.text(self.data, "SOPClassUID")
+        sop = header_of.code(self.data, "SOPClassUID")
         if sop and sop not in (*ULTRASOUND, *CAPTURES):
             self.warnings.append(f"This is {UID(sop).name}, not an ultrasound loop.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 T = TypeVar("T")
+
+_CODE = re.compile(r"[A-Z0-9_. ]{1,64}")
 
 CENTIMETRES = 3
 FRAME_TIME_TAG = 0x00181063
@@ -59,9 +62,13 @@ def floats(data: Dataset, keyword: str) -> tuple[float, ...]:
     return numbers if all(map(math.isfinite, numbers)) else ()
 
 
-def text(data: Dataset, keyword: str) -> str:
-    """An element as text, empty when absent or damaged."""
-    return value(data, keyword, str, "")
+def code(data: Dataset, keyword: str) -> str:
+    """An element that is a code or UID, so that it may be shown; empty when absent, damaged or longer than those.
+
+    In a damaged file any element can hold any bytes of the header, also a patient's name.
+    """
+    found = value(data, keyword, str, "").strip(" \0")
+    return found if _CODE.fullmatch(found) else ""
 
 
 def frame_times(data: Dataset, count: int) -> tuple[NDArray[np.float64], bool, tuple[str, ...]]:
@@ -175,7 +182,8 @@ def lossy_steps(data: Dataset, syntax: str) -> tuple[str, ...]:
         methods = [methods] if isinstance(methods, str) else list(methods)
     except Exception:  # absent or damaged
         methods = []
-    steps = [LOSSY_METHODS.get(str(m).strip(), str(m).strip()) for m in methods if str(m).strip()]
+    names = [str(m).strip() for m in methods]
+    steps = [LOSSY_METHODS.get(name, name) for name in names if _CODE.fullmatch(name)]
     if own:
         if steps and own.startswith(steps[-1]):
             steps.pop()  # the last step recorded is the syntax the file is in

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from echoq_models.cine.dicom_header import floats, text, value
+from echoq_models.cine.dicom_header import code, floats, value
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -26,6 +26,7 @@ JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
 JPEG_2000 = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
 HTJ2K = ("1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203")
 RLE = "1.2.840.10008.1.2.5"
+UNCOMPRESSED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class PixelFormat:
             "pixel_vr": self.pixel_vr,
         }
         if self.samples > 1:
-            options["planar_configuration"] = self.planar
+            # JPEG and its kin decode to colour-by-pixel, whatever the header says
+            options["planar_configuration"] = self.planar if self.syntax in (*UNCOMPRESSED, RLE) else 0
         return options
 
 
@@ -79,7 +81,7 @@ def pixel_format(data: Dataset, syntax: str, pixel_vr: str) -> PixelFormat:
         rows=value(data, "Rows", int, 0),
         columns=value(data, "Columns", int, 0),
         samples=samples,
-        photometric=text(data, "PhotometricInterpretation").strip() or default,
+        photometric=code(data, "PhotometricInterpretation") or default,
         bits_allocated=allocated,
         bits_stored=stored,
         signed=value(data, "PixelRepresentation", int, 0) == 1,
@@ -114,6 +116,9 @@ class FrameDecoder:
         self._plugin, self._wrap = _plugin_for(layout), self._decoder.is_encapsulated
         if self._plugin == "gdcm" or layout.syntax in JPEG:
             _silence_gdcm()
+
+    def close(self) -> None:
+        """Nothing to end; see isolated.IsolatedDecoder."""
 
     def decode(self, data: bytes) -> tuple[NDArray[Any], str]:
         """Samples (H, W) or (H, W, 3) as stored, and their photometric interpretation after decoding."""
@@ -174,7 +179,8 @@ def _check_codestream(data: bytes, layout: PixelFormat) -> None:
             f"a frame is {width} x {height} with {samples} samples where the header says "
             f"{layout.columns} x {layout.rows} with {layout.samples}"
         )
-    if not 1 <= bits <= layout.bits_allocated:
+    wrong = bits not in (8, 12) if layout.syntax in JPEG else not 1 <= bits <= layout.bits_allocated
+    if wrong or (layout.syntax in JPEG and (bits > 8) != (layout.bits_stored > 8)):
         raise ValueError(f"a frame has {bits} bits a sample where the header says {layout.bits_allocated}")
 
 
@@ -371,7 +377,7 @@ def grey_scale(data: Dataset, layout: PixelFormat, sample: Callable[[], list[NDA
         return GreyScale(**common)
     centres, widths = floats(data, "WindowCenter"), floats(data, "WindowWidth")
     if centres and widths and widths[0] >= 1:
-        function = text(data, "VOILUTFunction").strip() or "LINEAR"
+        function = code(data, "VOILUTFunction") or "LINEAR"
         return GreyScale(**common, centre=centres[0], width=widths[0], function=function)
     if layout.bits_stored < 8 and not layout.signed:
         return GreyScale(**{**common, "slope": 1.0, "intercept": 0.0}, high=2.0**layout.bits_stored - 1)
