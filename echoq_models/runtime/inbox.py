@@ -51,8 +51,8 @@ class Inbox:
         except Exception as error:
             self._send("failed", job, sentence=f"The worker could not start this ({type(error).__name__}: {error}).")
 
-    def close(self) -> None:
-        """Nothing more will come: cancel everything and let the main thread leave."""
+    def close(self) -> bool:
+        """Nothing more will come: cancel everything. Returns whether a half-written file must be cleared up."""
         with self._changed:
             self._closed = True
             for job in self._jobs.values():
@@ -60,6 +60,7 @@ class Inbox:
             for task in self._schedule.tasks:
                 task.cancelled = True
             self._changed.notify_all()
+            return any(isinstance(job, ExportJob | BatchJob) for job in self._jobs.values())
 
     def warm(self) -> None:
         """torch is there: from now on networks may run."""

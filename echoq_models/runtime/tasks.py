@@ -21,12 +21,13 @@ class Outward:
     """Frame indices still to do, the nearest to the playhead first, ahead of it before behind it.
 
     The loop plays round and round, so the distance does too: from the last frame the first is one step ahead.
-    `around` may be changed between two steps, also by another thread.
+    `around` may be changed between two steps, also by another thread.  taken: how many were given out.
     """
 
     def __init__(self, total: int, around: int = 0, done: Iterable[int] = ()) -> None:
         self.total = total
         self.around = around
+        self.taken = 0
         self._left = set(range(total)) - set(done)
 
     def __iter__(self) -> Iterator[int]:
@@ -38,6 +39,7 @@ class Outward:
             for index in ((here + distance) % self.total, (here - distance) % self.total):
                 if index in self._left:
                     self._left.remove(index)
+                    self.taken += 1
                     return index
         raise StopIteration
 
@@ -61,6 +63,9 @@ class DenoiseTask:
     prepared: Prepared | None = None
     facts: dict[str, Any] = field(default_factory=dict)  # as `prepare` or an earlier worker found them
     seconds: float = 0.0  # of work since it was prepared
+    _written: int = 0
+    _in_flight: int = 0  # frames of the batch in work that the denoiser still holds
+    _batch_s: float = 0.0  # what the last batch took
     _frames: NDArray[np.uint8] | None = None
     _running: Iterator[tuple[int, NDArray[np.uint8]]] | None = None
 
@@ -98,15 +103,25 @@ class DenoiseTask:
         self._running = denoiser.run(loop, self.prepared, self.order, lambda: self.cancelled)
 
     def step(self, budget_s: float) -> list[int]:
-        """Write frames for about `budget_s` seconds, at least one batch. Returns the indices now in the file."""
+        """Write frames for about `budget_s` seconds, at least one. Returns the indices now in the file.
+
+        Ends where a batch ends when the next would take longer than that, so that no finished frame waits for it.
+        """
         assert self._running is not None
-        started = time.monotonic()
+        started = before = time.monotonic()
         written: list[int] = []
         for index, frame in self._running:
             self.frames[index] = frame
             self.done[index] = True
             written.append(index)
-            if time.monotonic() - started >= budget_s:
+            now = time.monotonic()
+            if self._in_flight == 0:
+                self._batch_s = now - before
+            before = now
+            self._written += 1
+            self._in_flight = self.order.taken - self._written
+            ahead = self._batch_s if self._in_flight == 0 else 0.0
+            if now - started + ahead >= budget_s:
                 break
         self.seconds += time.monotonic() - started
         return written

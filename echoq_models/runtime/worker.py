@@ -119,9 +119,9 @@ class Worker:
                 break
             if message["generation"] == self._setup.generation:
                 self._inbox.take(message)
-        self._inbox.close()
-        time.sleep(LEAVE_SECONDS)
-        _leave(self._setup, 1)
+        if self._inbox.close():
+            time.sleep(LEAVE_SECONDS)
+        _leave(self._setup, 0)
 
     def _warm_up(self) -> None:
         """Find the methods, then load torch and the networks; the first file goes first."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from echoq_models.cine.loop import CineLoop
-from echoq_models.denoise.base import Settings
+from echoq_models.denoise.base import Cancel, Prepared, Settings, never
+from echoq_models.runtime.batching import in_batches
 from echoq_models.runtime.jobs import BatchOptions, ExportOptions
 from echoq_models.runtime.schedule import Level, Schedule, Turns
 from echoq_models.runtime.tasks import BatchJob, DenoiseTask, ExportJob, OpenJob, Outward
@@ -148,3 +152,45 @@ def test_frames_serve_whatever_device_or_batch_made_them() -> None:
     assert made.serves(1, "bm3d", Settings(device="cpu", batch=3))
     assert not made.serves(1, "bm3d", Settings(sigma=12.0))
     assert not made.serves(1, "fast", Settings()) and not made.serves(2, "bm3d", Settings())
+
+
+class Batches:
+    """A denoiser that computes `size` frames at once, which takes `seconds`, and then hands them out."""
+
+    name = title = "batches"
+
+    def __init__(self, size: int, seconds: float) -> None:
+        self.size, self.seconds = size, seconds
+
+    def available(self) -> str | None:
+        return None
+
+    def prepare(self, loop: CineLoop, settings: Settings) -> Prepared:
+        return Prepared(self.name, settings)
+
+    def run(
+        self, loop: CineLoop, prepared: Prepared, indices: Iterable[int], cancel: Cancel = never
+    ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        def work(part: list[int]) -> list[NDArray[np.uint8]]:
+            time.sleep(self.seconds)
+            return [loop.frames[index] + 1 for index in part]
+
+        return in_batches(work, indices, self.size, cancel)
+
+
+@pytest.mark.parametrize(
+    ("size", "seconds", "parts"),
+    [
+        (2, 0.06, [[0], [1], [3], [2]]),  # nothing that is finished waits for a slow batch
+        (1, 0.06, [[0], [1], [3], [2]]),
+        (3, 0.0, [[0, 1, 3, 2]]),
+    ],
+)
+def test_a_step_ends_before_a_slow_batch(tmp_path: Path, size: int, seconds: float, parts: list[list[int]]) -> None:
+    work = DenoiseTask.new(1, 1, LOOP, "batches", Settings(), tmp_path / "x.frames")
+    work.prepare(Batches(size, seconds), LOOP)
+    seen = []
+    while not work.complete:
+        seen.append(work.step(0.05))
+    assert seen == parts
+    assert (work.frames == 1).all()
