@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -56,19 +58,24 @@ def _boxes(image: Tensor, pairs: list[tuple[int, int]], n: int) -> Iterator[Any]
     """For each (dy, dx): the mean squared difference of the n x n blocks at (y, x) and (y + dy, x + dx).
 
     The first row and column belong to the first y and x for which both blocks lie within the image.
-    OpenCV on the CPU, where its running sums are an order of magnitude faster than torch's pooling.
     """
-    height, width = image.shape
+    # OpenCV's running sums on the CPU are an order of magnitude faster than torch's pooling.
     on_cpu = image.device.type == "cpu"
     pixels: Any = image.numpy() if on_cpu else image
+    height, width = image.shape
     for dy, dx in pairs:
         left, right = max(0, -dx), max(0, dx)
         a, b = pixels[: height - dy, left : width - right], pixels[dy:, right : width - left]
-        if on_cpu:
-            square = cv2.sqrBoxFilter(cv2.subtract(a, b), cv2.CV_32F, (n, n), None, (0, 0), True, cv2.BORDER_CONSTANT)
-            yield square[: a.shape[0] - n + 1, : a.shape[1] - n + 1]
-        else:
-            yield F.avg_pool2d((a - b).square()[None, None], n, 1)[0, 0]
+        yield _distance_opencv(a, b, n) if on_cpu else _distance_torch(a, b, n)
+
+
+def _distance_opencv(a: NDArray[np.float32], b: NDArray[np.float32], n: int) -> NDArray[np.float32]:
+    square = cv2.sqrBoxFilter(cv2.subtract(a, b), cv2.CV_32F, (n, n), None, (0, 0), True, cv2.BORDER_CONSTANT)
+    return square[: a.shape[0] - n + 1, : a.shape[1] - n + 1]
+
+
+def _distance_torch(a: Tensor, b: Tensor, n: int) -> Tensor:
+    return F.avg_pool2d((a - b).square()[None, None], n, 1)[0, 0]
 
 
 def _sample(box: Any, slot: Any, top: int, left: int, step: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 
 
 @dataclass(frozen=True)
@@ -11,9 +12,11 @@ class Step:
 
     N1: side of a block in pixels.  N2: most blocks in a group, a power of two.  N_step: distance of reference
     blocks.  N_S: side of the square, odd, in which similar blocks are sought.  tau_match: largest mean squared
-    difference of a similar block, in grey levels (0-255) squared.  tau_noise: the same in units of the noise
-    variance; the larger of the two counts, since noise alone puts 2 sigma^2 between equal blocks (the paper has a
-    second set of parameters for sigma > 40 instead).  beta: of the Kaiser window.
+    difference of a similar block, in grey levels (0-255) squared.  tau_noise: bounds of tau_match in noise
+    variances: noise alone puts 2 sigma^2 between equal blocks of the first step (the paper has a second set of
+    parameters for sigma > 40 instead), and the second step, which matches on an estimate with little noise, joins
+    different blocks at low noise with the paper's 400 (1 sigma^2 gains 0.6 dB at sigma 10 on a picture of flat
+    areas and loses 0.02 dB on natural ones).  beta: of the Kaiser window.
     """
 
     N1: int = 8
@@ -21,7 +24,7 @@ class Step:
     N_step: int = 3
     N_S: int = 39
     tau_match: float = 3000.0
-    tau_noise: float = 3.2
+    tau_noise: tuple[float, float] = (3.2, inf)
     beta: float = 2.0
 
     def __post_init__(self) -> None:
@@ -32,7 +35,8 @@ class Step:
 
     def tau(self, sigma: float) -> float:
         """Largest mean squared difference of a similar block, for images and sigma on a scale of [0, 1]."""
-        return max(self.tau_match / 255**2, self.tau_noise * sigma**2)
+        least, most = self.tau_noise
+        return min(max(self.tau_match / 255**2, least * sigma**2), most * sigma**2)
 
 
 @dataclass(frozen=True)
@@ -45,13 +49,13 @@ class Profile:
     name: str = "normal"
     lambda_3D: float = 2.7
     hard: Step = field(default_factory=Step)
-    wiener: Step = field(default_factory=lambda: Step(N2=32, tau_match=400.0, tau_noise=0.0))
+    wiener: Step = field(default_factory=lambda: Step(N2=32, tau_match=400.0, tau_noise=(0.0, 1.0)))
 
 
 NORMAL = Profile()
 FAST = Profile(
     name="fast",
     hard=Step(N_step=6, N_S=25),
-    wiener=Step(N2=16, N_step=5, N_S=25, tau_match=400.0, tau_noise=0.0),
+    wiener=Step(N2=16, N_step=5, N_S=25, tau_match=400.0, tau_noise=(0.0, 1.0)),
 )
 PROFILES = {profile.name: profile for profile in (NORMAL, FAST)}

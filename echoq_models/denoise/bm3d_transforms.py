@@ -57,7 +57,7 @@ def bior15(n: int) -> Matrix:
 
 def separable(matrix: Matrix) -> Matrix:
     """The same transform on both axes of a block, for blocks as rows-first vectors: (n * n, n * n)."""
-    return np.kron(matrix, matrix)
+    return np.asarray(np.kron(matrix, matrix), dtype=np.float64)
 
 
 def kaiser(n: int, beta: float) -> Matrix:

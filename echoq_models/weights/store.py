@@ -128,7 +128,7 @@ def find(name: str) -> Entry:
             if entry.problem:
                 raise WeightsError(entry.problem)
             return entry
-    raise WeightsError(f"There are no weights called '{name}': import them (echoq weights import) or train them.")
+    raise WeightsError(f"There are no weights called '{name}': import or train them.")
 
 
 def load(which: str | Entry) -> tuple[Card, dict[str, Tensor]]:
