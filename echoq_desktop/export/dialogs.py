@@ -29,7 +29,7 @@ from echoq_desktop.export.batch import BatchDialog
 from echoq_desktop.export.files import remember, suggestion
 from echoq_desktop.export.formats import FORMATS, LOSSY_NOTE, Format, format_of, with_format
 from echoq_desktop.export.methods import fill_methods
-from echoq_desktop.export.progress import JobProgress
+from echoq_desktop.export.progress import ExportProgress
 from echoq_desktop.panels.notes import Notes
 from echoq_desktop.theme import MUTED, WIDE
 from echoq_models.runtime.jobs import ORIGINAL, ExportOptions
@@ -42,13 +42,16 @@ __all__ = ["BatchDialog", "ExportDialog"]
 CAPTION_NOTE = 'Everything exported is captioned "denoised, research use", exact files in their metadata.'
 
 
+BAR_WIDTH = 520  # pixels of the status bar that a running export takes
+
+
 class ExportDialog(QDialog):
     """Asks what to write; on Export it closes, and a bar with time left and cancel goes on in the window."""
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.session = session
-        self.progress: JobProgress | None = None
+        self.progress: ExportProgress | None = None
         self.setWindowTitle("Export denoised loop")
         self.setAccessibleName("Export denoised loop")
         self.setMinimumWidth(480)
@@ -246,7 +249,7 @@ class ExportDialog(QDialog):
 
     # what happens
 
-    def start(self) -> JobProgress | None:
+    def start(self) -> ExportProgress | None:
         """Hand the job to the worker and close; the bar that shows it goes into the window's status bar."""
         if not self.export_button.isEnabled() or self._opened is None:
             return None
@@ -256,8 +259,9 @@ class ExportDialog(QDialog):
             self.session.message.emit("The loop was closed meanwhile: nothing was exported.")
             self.reject()
             return None
-        job = self.session.engine.export(self._opened.loop_id, output, self.options())
-        self.progress = JobProgress(self.session.engine, job, f"Exporting {output.name}")
+        engine, options = self.session.engine, self.options()
+        job = engine.export(self._opened.loop_id, output, options)
+        self.progress = ExportProgress(engine, job, f"Exporting {output.name}", self._opened, options)
         _Keeper(self.session, self.progress, output, window)
         self.accept()
         return self.progress
@@ -266,11 +270,12 @@ class ExportDialog(QDialog):
 class _Keeper(QObject):
     """Shows a bar while its job runs, then says how it ended."""
 
-    def __init__(self, session: Session, bar: JobProgress, output: Path, window: QWidget | None) -> None:
+    def __init__(self, session: Session, bar: ExportProgress, output: Path, window: QWidget | None) -> None:
         super().__init__(bar)
         self.session, self.bar, self.output, self.window = session, bar, output, window
         if isinstance(window, QMainWindow):
-            window.statusBar().addPermanentWidget(bar, 1)
+            bar.setFixedWidth(BAR_WIDTH)
+            window.statusBar().insertPermanentWidget(0, bar)
         else:
             bar.setWindowTitle(bar.title)
             bar.setMinimumWidth(420)

@@ -12,9 +12,10 @@ from PySide6.QtGui import QFontMetrics, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QWidget
 
 from echoq_desktop.theme import SPACE
+from echoq_models.runtime.jobs import ORIGINAL, ExportOptions
 
 if TYPE_CHECKING:
-    from echoq_desktop.engine import Engine
+    from echoq_desktop.engine import Engine, OpenedLoop
 
 BAR_STEPS = 1000
 
@@ -85,6 +86,7 @@ class JobProgress(QWidget):
         self.cancel_button = QPushButton("Cancel")
         self.cancel_button.setToolTip(f"Cancel {title}; nothing half-written stays behind")
         self.cancel_button.setAccessibleName(f"Cancel {title}")
+        self.cancel_button.setStyleSheet("padding: 0 10px;")  # a status bar that stays as low as it was
         self.cancel_button.clicked.connect(self.cancel)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(SPACE, 0, SPACE, 0)
@@ -140,6 +142,47 @@ class JobProgress(QWidget):
         self.time.setText("")
         self.label.set_text(f"{self.title}: {'done' if state == 'finished' else state}")
         self.ended.emit(state, result)
+
+
+class ExportProgress(JobProgress):
+    """The bar of one loop's export: first the frames that are still to be denoised, then the writing."""
+
+    WRITING = 0.1  # what writing a frame counts for beside denoising one
+
+    def __init__(self, engine: Engine, job: int, title: str, loop: OpenedLoop, options: ExportOptions) -> None:
+        self._loop_id, self._count, self._settings = loop.loop_id, len(loop.loop), options.settings
+        methods = options.side_by_side or (options.method,)
+        self._denoised = {method: 0 for method in methods if method != ORIGINAL}
+        super().__init__(engine, job, title)
+        engine.frames_ready.connect(self._on_frames)
+        for method in self._denoised:
+            self._on_frames(loop.loop_id, method, [])
+
+    def _on_frames(self, loop_id: int, method: str, _: list[int]) -> None:
+        """Frames that a pane shows are computed for both."""
+        result = self.engine.result(loop_id, method) if loop_id == self._loop_id else None
+        if result is not None and method in self._denoised and result.settings == self._settings:
+            self._denoised[method] = max(self._denoised[method], int(result.done.sum()))
+            self._show_all(0)
+
+    def _on_progress(self, job: int, done: int, total: int, text: str) -> None:
+        if job != self.job:
+            return
+        writing = 0
+        if text.startswith("denoising"):  # for this export alone: "denoising (METHOD)"
+            method = text.partition("(")[2].rstrip(")")
+            self._denoised[method] = max(self._denoised.get(method, 0), done)
+        elif text.startswith("writing"):
+            self._denoised = dict.fromkeys(self._denoised, self._count)
+            writing = done
+        self._show_all(writing)
+
+    def _show_all(self, written: int) -> None:
+        if self.state != "running":
+            return
+        steps = BAR_STEPS * (sum(self._denoised.values()) + self.WRITING * written)
+        total = BAR_STEPS * self._count * (len(self._denoised) + self.WRITING)
+        self.show_share(round(steps), round(total), self._left.update(round(steps), round(total)))
 
 
 class _Elided(QLabel):

@@ -351,3 +351,29 @@ def test_time_left_follows_the_speed_of_late() -> None:
 )
 def test_time_left_in_words(seconds: float | None, text: str) -> None:
     assert time_left_text(seconds) == text
+
+
+def test_the_bar_counts_denoising_and_writing(
+    session: Session, window: QMainWindow, qtbot: Any, tmp_path: Path
+) -> None:
+    with qtbot.waitSignal(session.current_changed, timeout=20_000):
+        session.open_path(loop_file(tmp_path / "long.npz", frames=40))
+    dialog = ExportDialog(session, window)
+    qtbot.addWidget(dialog)
+    dialog.method.setCurrentIndex(dialog.method.findData("slow"))  # no pane shows it: made for the export alone
+    shares: list[float] = []
+    bar = dialog.start()
+    assert bar is not None
+    times: set[str] = set()
+    ended: list[str] = []
+
+    def note(value: int) -> None:
+        shares.append(value / bar.bar.maximum())
+        times.add(bar.time.text())
+
+    bar.bar.valueChanged.connect(note)
+    bar.ended.connect(lambda state, _: ended.append(state))
+    qtbot.waitUntil(lambda: ended == ["finished"], timeout=30_000)
+    assert shares == sorted(shares) and shares[-1] == 1.0
+    assert any(0.1 < share < 0.9 for share in shares)  # filled while frames were denoised, not only at the end
+    assert any(text.endswith("left") for text in times)
