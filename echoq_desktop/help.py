@@ -161,6 +161,7 @@ class ShortcutsDialog(QDialog):
         rows = shortcuts_of(window) + list(extra)
         self.table = QTableWidget(len(rows), 2)
         self.table.setAccessibleName("Shortcuts")
+        self.table.setToolTip("What the window can do by key")
         self.table.setHorizontalHeaderLabels(["Action", "Keys"])
         self.table.verticalHeader().hide()
         self.table.horizontalHeader().setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)

@@ -24,6 +24,7 @@ class BatchTable(QTableWidget):
         super().__init__(0, len(COLUMNS), parent)
         self._rows: dict[str, int] = {}
         self.setAccessibleName("Files of the batch")
+        self.setToolTip("Each file with what became of it and why")
         self.setHorizontalHeaderLabels(COLUMNS)
         self.verticalHeader().hide()
         self.setShowGrid(False)

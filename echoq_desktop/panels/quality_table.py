@@ -43,6 +43,7 @@ class QualityTable(QTableWidget):
             "QHeaderView::section:vertical { padding: 0 6px; }"
         )
         self.setAccessibleName("Quality of each pane")
+        self.setToolTip("gCNR, contrast and CNR between left ventricle and myocardium, for each pane")
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setTabKeyNavigation(False)
         self.setShowGrid(False)
