@@ -52,18 +52,18 @@ COMPONENTS = (
     Component("OpenCV", "opencv-python-headless", "Apache-2.0", "resizing, contours"),
     Component("pyqtgraph", "pyqtgraph", "MIT", "images and curves"),
     Component("pydicom", "pydicom", "MIT", "reads DICOM"),
-    Component("GDCM", "python-gdcm", "BSD-3-Clause", "decodes JPEG in DICOM"),
+    Component("GDCM", "python-gdcm", "Apache-2.0, BSD-3-Clause", "decodes JPEG in DICOM"),
     Component("pyjpegls and CharLS", "pyjpegls", "MIT, BSD-3-Clause", "decodes JPEG-LS"),
     Component("pylibjpeg", "pylibjpeg", "MIT", "decodes JPEG 2000"),
     Component("OpenJPEG", "pylibjpeg-openjpeg", "MIT, BSD-2-Clause", "decodes JPEG 2000"),
     Component("Pillow", "pillow", "MIT-CMU", "stills and GIF"),
-    Component("FFmpeg (imageio-ffmpeg)", "imageio-ffmpeg", "GPL-3.0, BSD-2-Clause", "reads and writes video"),
+    Component("FFmpeg (imageio-ffmpeg)", "imageio-ffmpeg", "GPL-3.0-or-later, BSD-2-Clause", "reads and writes video"),
     Component("safetensors", "safetensors", "Apache-2.0", "weights"),
     Component("Typer", "typer", "MIT", "the command line"),
     Component("platformdirs", "platformdirs", "MIT", "where settings live"),
 )
 FFMPEG_NOTICE = (
-    "FFmpeg is a separate program, carried by imageio-ffmpeg under the GNU General Public License, version 3. "
+    "FFmpeg is a separate program, carried by imageio-ffmpeg under the GNU General Public License, version 3 or later. "
     "EchoQ starts it as a process of its own and is not linked to it. Its source code: ffmpeg.org."
 )
 
