@@ -19,7 +19,7 @@ SIGNALS = (
 )
 EXTRA = tuple(
     f"quick_denoisers:{name}"
-    for name in ("darken", "slow", "deadly", "always_deadly", "stubborn", "refusing", "broken")
+    for name in ("darken", "slow", "no_gpu", "deadly", "stubborn", "refusing", "broken", "missing")
 )
 
 

@@ -40,6 +40,7 @@ def test_a_real_loop_opens_before_torch_is_there(start: Start, heart: Path) -> N
     heard.until(lambda: heard.all("ready"))
     assert heard.all("methods")[0][0]["darken"] == {"title": "Darken", "missing": None}
     assert "fast" in heard.all("methods")[0][0]
+    assert heard.all("methods")[0][0]["quick_denoisers:missing"]["missing"].startswith("The denoiser")
 
 
 def test_a_method_fills_its_result_and_tells(heard: Recorder, heart: Path) -> None:
@@ -219,10 +220,10 @@ def test_a_killed_worker_comes_back_and_goes_on_with_the_same_pixels(start: Star
 def test_the_second_death_on_a_job_sends_it_to_the_cpu(start: Start, tmp_path: Path) -> None:
     heard = start()
     opened = heard.open(npz(tmp_path / "loop.npz", 6))
-    job = heard.engine.denoise(opened.loop_id, "deadly", Settings(device="auto"), 0)
+    job = heard.engine.denoise(opened.loop_id, "no_gpu", Settings(device="auto"), 0)
     assert heard.end(job, 40)[0] == "finished"
     assert len(heard.all("restarted")) == 2
-    result = heard.engine.result(opened.loop_id, "deadly")
+    result = heard.engine.result(opened.loop_id, "no_gpu")
     assert result is not None and result.facts["device"] == "cpu"
     np.testing.assert_array_equal(result.frames, opened.loop.frames // 2)
 
@@ -230,12 +231,10 @@ def test_the_second_death_on_a_job_sends_it_to_the_cpu(start: Start, tmp_path: P
 def test_the_third_death_ends_the_job_and_nothing_else(start: Start, tmp_path: Path) -> None:
     heard = start()
     opened = heard.open(npz(tmp_path / "loop.npz", 6))
-    job = heard.engine.denoise(opened.loop_id, "always_deadly", Settings(), 0)
+    job = heard.engine.denoise(opened.loop_id, "deadly", Settings(), 0)
     other = heard.engine.denoise(opened.loop_id, "slow", Settings(), 0)
     kind, sentence = heard.end(job, 40)
-    assert kind == "failed" and sentence == (
-        "always_deadly: denoising stopped the worker three times, so it was given up."
-    )
+    assert kind == "failed" and sentence == ("deadly: denoising stopped the worker three times, so it was given up.")
     assert heard.end(other)[0] == "finished"
     assert len(heard.all("restarted")) == 3
 

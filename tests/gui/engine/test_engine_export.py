@@ -194,7 +194,7 @@ def test_a_loop_that_brings_the_worker_down_does_not_end_the_batch(start: Start,
     npz(loops / "a_short.npz", 2)
     npz(loops / "b_long.npz", 6)  # dies at its third frame, always
     npz(loops / "c_short.npz", 2)
-    job = heard.engine.batch(loops, output, BatchOptions(method="always_deadly", suffix=".npz"))
+    job = heard.engine.batch(loops, output, BatchOptions(method="deadly", suffix=".npz"))
     kind, _report = heard.end(job, 60)
     assert kind == "finished"
     assert files(heard, job, "done") == ["a_short.npz", "c_short.npz"]

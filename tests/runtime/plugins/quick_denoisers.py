@@ -53,22 +53,24 @@ class Darken:
         return loop.frames[index] // 2
 
 
-class Deadly(Darken):
-    """Ends its process in the middle of a loop; on the CPU it does not, when `spares_cpu`."""
-
-    spares_cpu = True
+class NoGpu(Darken):
+    """Works on the CPU only: elsewhere the device is lost, as after a fault in a kernel."""
 
     def frame(self, loop: CineLoop, prepared: Prepared, index: int) -> NDArray[np.uint8]:
-        """Dies at the third frame from the start."""
-        if index == 2 and not (self.spares_cpu and prepared.settings.device == "cpu"):
-            os.kill(os.getpid(), 9)
+        """Raises what torch raises."""
+        if index == 2 and prepared.settings.device != "cpu":
+            raise RuntimeError("CUDA error: device-side assert triggered")
         return super().frame(loop, prepared, index)
 
 
-class AlwaysDeadly(Deadly):
-    """Ends its process on every device."""
+class Deadly(Darken):
+    """Ends its process at the third frame of a loop, on every device."""
 
-    spares_cpu = False
+    def frame(self, loop: CineLoop, prepared: Prepared, index: int) -> NDArray[np.uint8]:
+        """Does not come back from frame 2."""
+        if index == 2:
+            os.kill(os.getpid(), 9)
+        return super().frame(loop, prepared, index)
 
 
 class Stubborn(Darken):
@@ -98,8 +100,8 @@ class Broken(Darken):
 
 darken = Darken("darken", "Darken")
 slow = Darken("slow", "Slow", 0.05)
+no_gpu = NoGpu("no_gpu", "No GPU")
 deadly = Deadly("deadly", "Deadly")
-always_deadly = AlwaysDeadly("always_deadly", "Always deadly")
 stubborn = Stubborn("stubborn", "Stubborn")
 refusing = Refusing("refusing", "Refusing")
 broken = Broken("broken", "Broken")
