@@ -22,6 +22,7 @@ run: $(READY) libs ## open EchoQ on the sample loop; without a display do the sa
 	@$(BIN)/python -m echoq_desktop
 
 venv: $(READY) ## make .venv with the pinned dependencies
+	@echo "EchoQ is ready in $(VENV)"
 
 test: lint libs ## lint, types, import contracts, then every test
 	QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true

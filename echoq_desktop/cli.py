@@ -149,9 +149,10 @@ def info(
     """Say what is in FILE."""
     from echoq_models import cine
     from echoq_models.cine import sector
-    from echoq_models.runtime import describe
+    from echoq_models.runtime import describe, jobs
 
-    loop = cine.read(file)
+    with progress_line() as progress:
+        loop = cine.read(file, progress=jobs.reading(progress, stop))
     found = sector.fit(loop)
     facts = {"file": str(file), **describe.facts(loop, found, sector.usable_spacing(loop, found))}
     if as_json:
@@ -268,9 +269,9 @@ def gcnr(
     from echoq_models.runtime import jobs
 
     methods = _known(method or [])
-    loop = cine.read(source)
-    drawn = regions.load(roi)
     with progress_line() as progress:
+        loop = cine.read(source, progress=jobs.reading(progress, stop))
+        drawn = regions.load(roi)
         found = jobs.measure(loop, drawn, methods, _settings(device, sigma, strength), progress, stop)
     if as_json:
         _print_json({"input": str(source), "roi": str(roi), "level": 0.95, **found})

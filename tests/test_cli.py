@@ -360,7 +360,7 @@ def test_cuda_where_there_is_none(fan_file: Path, tmp_path: Path, capsys: Captur
 
 
 def test_a_surprise_is_one_sentence(fan_file: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    def surprise(path: Path) -> None:
+    def surprise(path: Path, progress: object) -> None:
         raise ZeroDivisionError("deep inside")
 
     monkeypatch.setattr(cine, "read", surprise)

@@ -66,14 +66,19 @@ def denoise_file(
     check_output(source, output, options)
     check_methods(panes_of(options))
     progress(0, 0, "reading")
-    loop = read(source, progress=lambda done, total: _reading(done, total, progress, cancel))
+    loop = read(source, progress=reading(progress, cancel))
     return _denoise(loop, source, output, options, progress, cancel)
 
 
-def _reading(done: int, total: int, progress: Progress, cancel: Cancel) -> None:
-    if cancel():
-        raise Cancelled("Cancelled while reading.")
-    progress(done, total, "reading")
+def reading(progress: Progress, cancel: Cancel) -> Callable[[int, int], None]:
+    """What `cine.read` calls with the frames done: passes them on, raises Cancelled once `cancel()` is true."""
+
+    def tell(done: int, total: int) -> None:
+        if cancel():
+            raise Cancelled("Cancelled while reading.")
+        progress(done, total, "reading")
+
+    return tell
 
 
 def _denoise(

@@ -17,7 +17,15 @@ from echoq_models.cine.loop import CineLoop
 from echoq_models.denoise.base import Cancel, Settings, never
 from echoq_models.errors import Cancelled, OutputError
 from echoq_models.runtime.compose import Canvas
-from echoq_models.runtime.export import ORIGINAL, ExportOptions, Progress, export_loop, silent, title_of
+from echoq_models.runtime.export import (
+    ORIGINAL,
+    ExportOptions,
+    Progress,
+    export_loop,
+    reading,
+    silent,
+    title_of,
+)
 from echoq_models.runtime.measure import measure_frames
 
 
@@ -45,7 +53,7 @@ def run(
 
     source, region_file = resources.sample()
     methods = _usable(options.methods, say)
-    loop = cine.read(source)
+    loop = cine.read(source, progress=reading(progress, cancel))
     drawn = regions.load(region_file)
     results = {name: _denoised(loop, name, options.settings, progress, cancel) for name in methods}
     found = measure_frames(loop, drawn, {ORIGINAL: loop.frames, **results}, silent, cancel)
