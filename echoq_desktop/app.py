@@ -35,20 +35,36 @@ def run(paths: Sequence[Path] = (), snapshot: Path | None = None) -> int:
     app = _application()
     engine = Engine()
     session = Session(engine)
-    if snapshot is None:
+    try:
+        if snapshot is not None:
+            return _take_snapshot(app, session, paths, snapshot)
         window = MainWindow(session, Preferences())
         handler = install_crash_dialog(lambda: window)
-    else:
-        scratch = TemporaryDirectory(prefix="echoq-snapshot-")  # a person's own settings stay out of the picture
-        window = _snapshot_window(session, Preferences(Path(scratch.name) / "echoq.ini"))
-        handler = _Photographer(window, snapshot)
+        code = _show(app, window, paths)
+        del handler
+        return code
+    finally:
+        engine.close()
+
+
+def _show(app: QApplication, window: MainWindow, paths: Sequence[Path]) -> int:
+    """Show the window first, then start what takes time; returns when it is closed."""
     window.closed.connect(app.quit)
-    _heed_ctrl_c(app)
     window.show()
-    QTimer.singleShot(0, window, lambda: _begin(window, engine, paths))
-    code = app.exec()
-    engine.close()
-    return handler.code if isinstance(handler, _Photographer) else code
+    QTimer.singleShot(0, window, lambda: _begin(window, paths))
+    return app.exec()
+
+
+def _take_snapshot(app: QApplication, session: Session, paths: Sequence[Path], target: Path) -> int:
+    with TemporaryDirectory(prefix="echoq-snapshot-") as scratch:  # a person's own settings stay out of the picture
+        preferences = Preferences(Path(scratch) / "echoq.ini")
+        window = MainWindow(session, preferences)
+        window.player.autoplay = False
+        window.setFixedSize(FIRST_SIZE)
+        photographer = _Photographer(window, target)
+        _show(app, window, paths)
+        preferences.sync()
+        return photographer.code
 
 
 def _application() -> QApplication:
@@ -67,21 +83,13 @@ def _heed_ctrl_c(app: QApplication) -> None:
     timer.start()
 
 
-def _begin(window: MainWindow, engine: Engine, paths: Sequence[Path]) -> None:
+def _begin(window: MainWindow, paths: Sequence[Path]) -> None:
     """With the window on screen: start the worker, read the loops."""
-    engine.start()
+    window.session.engine.start()
     if paths:
         window.documents.open([Path(path).absolute() for path in paths])
     else:
         window.documents.open_sample()
-
-
-def _snapshot_window(session: Session, preferences: Preferences) -> MainWindow:
-    """A window as on the first start, paused."""
-    window = MainWindow(session, preferences)
-    window.player.autoplay = False
-    window.setFixedSize(FIRST_SIZE)
-    return window
 
 
 class _Photographer(QObject):

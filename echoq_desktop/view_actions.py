@@ -132,8 +132,7 @@ class ViewActions(QObject):
             "draw_myocardium": "Click around the myocardium. Double-click, right-click or Enter closes it.",
             "edit": "Drag points and regions. Double-click an edge adds a point, Del deletes.",
         }
-        if tool in hints:
-            self._session.message.emit(hints[tool])
+        self._session.message.emit(hints.get(tool, ""))
 
     # denoising
 

@@ -10,6 +10,7 @@ from PySide6.QtGui import QColor, QFont, QPainter, QPen
 
 from echoq_desktop import theme
 from echoq_desktop.player.paint import pill
+from echoq_desktop.player.view import DIFFERENCE_GAIN
 from echoq_desktop.session import ORIGINAL
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def draw(painter: QPainter, pane: Pane, session: Session, view: View, camera: Ca
     painter.setFont(title)
     _titles(painter, pane, session, view, head)
     painter.setFont(small)
-    _rates(painter, pane, session, opened, foot)
+    _rates(painter, pane, session, view, foot)
     _depth(painter, opened, camera)
     painter.setFont(pane.font())
     _absent(painter, pane, session, camera)
@@ -65,12 +66,15 @@ def _title(session: Session, view: View, name: str) -> str:
     return title if view.strength >= 1.0 else f"{title}, {round(view.strength * 100)} %"
 
 
-def _rates(painter: QPainter, pane: Pane, session: Session, opened: OpenedLoop, foot: QRectF) -> None:
+def _rates(painter: QPainter, pane: Pane, session: Session, view: View, foot: QRectF) -> None:
     """On the first pane rates and heart rate; on the others what the method was told."""
     painter.setPen(QColor(theme.MUTED))
+    opened = _loop(session)
     loop = opened.loop
     if not pane.first:
-        painter.drawText(foot, LEFT, _method_facts(session, pane.names[0]))
+        changed = view.difference and pane.names[0] != ORIGINAL
+        legend = f"removed amber, added blue, {DIFFERENCE_GAIN}×"
+        painter.drawText(foot, LEFT, legend if changed else _method_facts(session, pane.names[0]))
         painter.drawText(foot, RIGHT, _progress(session, pane.names[0]))
         return
     if len(loop) == 1:
@@ -117,7 +121,7 @@ def _absent(painter: QPainter, pane: Pane, session: Session, camera: Camera) -> 
             if len(pane.names) == 2:
                 edge = pane.edge_x(camera)
                 x = (edge + area.right()) / 2 if name == pane.names[1] else (area.left() + edge) / 2
-            pill(painter, QPointF(x, area.center().y()), "Computing…", QColor(theme.TEXT))
+            pill(painter, QPointF(x, area.bottom() - 22), "Computing…", QColor(theme.TEXT))
 
 
 def _depth(painter: QPainter, opened: OpenedLoop, camera: Camera) -> None:

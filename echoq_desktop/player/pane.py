@@ -48,6 +48,7 @@ class Pane(QWidget):
         self._pan_from: QPointF | None = None
         self._wiping = False
         self.mouse_at: QPointF | None = None
+        self.painted: dict[str, tuple[int, bool]] = {}  # name -> frame last painted, and whether it was its own
         self._fits: tuple[object, QRectF] = (None, QRectF())
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -99,6 +100,7 @@ class Pane(QWidget):
         painter = QPainter(self)
         painter.fillRect(self.rect(), paint.BLACK)
         camera = self.camera
+        self.painted = {}
         if camera is None or not self.names:
             return
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
@@ -124,6 +126,7 @@ class Pane(QWidget):
         if self._session.missing(name) is not None:
             return
         image, own = self._pictures.picture(name, self._state.view)
+        self.painted[name] = self._session.frame, own
         if not own:
             painter.setOpacity(paint.VEIL)
         painter.drawImage(camera.picture, image)
