@@ -154,7 +154,8 @@ class Bm3dDenoiser:
     def _sigma(self, loop: CineLoop, settings: Settings, sector: Sector, mask: NDArray[np.bool_]) -> float:
         if settings.sigma is None:
             sample = self.noise.sample(len(loop))
-            return estimate_sigma((carry.take(loop, [t], sector)[1][0] for t in sample), mask, self.noise)
+            patches = carry.take(loop, sample, sector)[1]
+            return estimate_sigma(patches, mask & ~carry.coloured_patches(loop, sample, sector), self.noise)
         if not 0 <= settings.sigma <= 255:
             raise EchoQError(f"The noise level is {settings.sigma:g}: choose a value from 0 to 255 grey levels.")
         return settings.sigma / 255

@@ -13,7 +13,6 @@ skewed. BM3D itself assumes white noise, so the figure that looks best may diffe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,29 +43,30 @@ SPECKLE = NoiseModel()
 
 
 def estimate_sigma(
-    frames: Iterable[NDArray[np.float32]],
+    frames: NDArray[np.float32],
     mask: NDArray[np.bool_] | None = None,
     model: NoiseModel = SPECKLE,
 ) -> float:
     """Noise standard deviation in the frames' own unit (full scale 1), the median over the frames.
 
-    frames: float (N, H, W) in [0, 1].  mask: bool (H, W), the sector; None for all of the frame.
+    frames: float (N, H, W) in [0, 1].  mask: bool (H, W) or (N, H, W), the pixels that count; None for all.
     sigma = median |a - b - c + d| / 2 / 0.6745 over squares of four pixels `lag` apart (the median absolute
     deviation of Donoho and Johnstone 1994, on a coarser grid). 0 where too few pixels can be judged.
     """
-    found = [sigma for frame in frames if (sigma := _one(np.asarray(frame), mask, model)) is not None]
+    usable = np.broadcast_to(True if mask is None else mask, frames.shape)
+    each = (_one(frame, where, model) for frame, where in zip(frames, usable, strict=True))
+    found = [sigma for sigma in each if sigma is not None]
     return float(np.median(found)) if found else 0.0
 
 
-def _one(frame: NDArray[np.float32], mask: NDArray[np.bool_] | None, model: NoiseModel) -> float | None:
+def _one(frame: NDArray[np.float32], mask: NDArray[np.bool_], model: NoiseModel) -> float | None:
     lag = model.lag
     near, far = slice(None, -lag), slice(lag, None)
     corners = [(y, x) for y in (near, far) for x in (near, far)]
     a, b, c, d = (frame[corner] for corner in corners)
     mean = (a + b + c + d) / 4
     usable = (mean >= model.dimmest) & (mean <= model.brightest)
-    if mask is not None:
-        usable &= np.logical_and.reduce([mask[corner] for corner in corners])
+    usable &= np.logical_and.reduce([mask[corner] for corner in corners])
     if np.count_nonzero(usable) < model.fewest:
         return None
     return float(np.median(np.abs(a - b - c + d)[usable]) / 2 / _MAD_OF_A_NORMAL)

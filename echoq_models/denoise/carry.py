@@ -26,6 +26,14 @@ def take(loop: CineLoop, part: Sequence[int], sector: Sector) -> tuple[NDArray[n
     return frames, np.ascontiguousarray(sectors.patches(frames, sector)[:, 0])
 
 
+def coloured_patches(loop: CineLoop, part: Sequence[int], sector: Sector) -> NDArray[np.bool_]:
+    """Where coloured pixels (Doppler) contribute to the patches of `take`: bool (N, 256, 256)."""
+    coloured = _coloured(loop, part)
+    if coloured is None:
+        return np.zeros((len(part), sectors.PATCH, sectors.PATCH), dtype=bool)
+    return sectors.patches(coloured * np.uint8(255), sector)[:, 0] > 0
+
+
 def give_change(
     loop: CineLoop,
     part: Sequence[int],

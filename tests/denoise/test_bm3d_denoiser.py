@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from made_for_denoising import make_loop, sector_picture
 
+from echoq_models.cine.loop import ColourPixels
 from echoq_models.denoise.base import Settings
 from echoq_models.denoise.bm3d import denoiser
 from echoq_models.denoise.bm3d_noise import NoiseModel, estimate_sigma
@@ -28,9 +29,9 @@ def test_noise_is_measured_through_anatomy_and_only_in_the_sector():
     rng = np.random.default_rng(0)
     clean = sector_picture(256, 256)
     noisy = clean + rng.normal(0, 12 / 255, clean.shape)
-    assert 255 * estimate_sigma([noisy], clean > 0) == pytest.approx(12, rel=0.1)
+    assert 255 * estimate_sigma(noisy[None], clean > 0) == pytest.approx(12, rel=0.1)
     noisy[clean == 0] = rng.random(int((clean == 0).sum()))  # text and the like around the sector
-    assert 255 * estimate_sigma([noisy], clean > 0) == pytest.approx(12, rel=0.1)
+    assert 255 * estimate_sigma(noisy[None], clean > 0) == pytest.approx(12, rel=0.1)
 
 
 @pytest.mark.parametrize("width", [(3.2, 5.3), (5.4, 7.9)])
@@ -44,8 +45,8 @@ def test_correlated_speckle_is_measured(width):
     envelope = np.hypot(*parts)
     display = np.clip((20 * np.log10(envelope / envelope.mean()) + 40) / 60, 0, 1)
     assert 255 * display.std() == pytest.approx(23.7, rel=0.05)
-    assert 255 * estimate_sigma([display]) == pytest.approx(23.7, rel=0.2)
-    assert 255 * estimate_sigma([display], model=NoiseModel(lag=1)) < 5  # what the usual estimate would say
+    assert 255 * estimate_sigma(display[None]) == pytest.approx(23.7, rel=0.2)
+    assert 255 * estimate_sigma(display[None], model=NoiseModel(lag=1)) < 5  # what the usual estimate would say
 
 
 def test_a_black_or_tiny_frame_has_no_noise_to_measure():
@@ -62,6 +63,19 @@ def test_the_estimate_comes_from_the_loop_and_the_settings_override_it(loop):
     set_by_hand = denoiser.prepare(loop, replace(CPU, sigma=7.5))
     assert set_by_hand.facts["sigma"] == 7.5
     assert set_by_hand.facts["sigma_from"] == "the settings"
+
+
+def test_doppler_is_not_noise():
+    plain = make_loop(3)
+    rows = slice(120, 200)
+    index = (np.arange(284)[rows, None] * 380 + np.arange(100, 280)).astype(np.uint32).ravel()
+    colour = ColourPixels(np.arange(4) * index.size, np.tile(index, 3), np.zeros((3 * index.size, 3), np.uint8))
+    frames = np.array(plain.frames)
+    frames.reshape(3, -1)[:, index] = np.random.default_rng(0).integers(60, 200, (3, index.size))
+    doppler = replace(plain, frames=frames, colour=colour)
+    wanted = denoiser.prepare(plain, CPU).facts["sigma"]
+    assert denoiser.prepare(doppler, CPU).facts["sigma"] == pytest.approx(wanted, rel=0.1)
+    assert denoiser.prepare(replace(doppler, colour=None), CPU).facts["sigma"] > 1.2 * wanted
 
 
 @pytest.mark.parametrize("sigma", [-1, 256, float("nan")])
