@@ -64,6 +64,9 @@ SPECS = (
     Spec("wipe", "&Wipe", "Shift+2", "One picture, original and denoised on either side of an edge", "wipe", True),
     Spec("blink", "&Blink", "Shift+3", "One picture, original and denoised in turn", "blink", True),
     Spec("difference", "&Difference", "0", "Show what was removed, amber; what was added, blue", "difference", True),
+    Spec(
+        "next_target", "&Compare with the other method", "C", "In wipe and blink: the next method beside the original"
+    ),
     Spec("swap", "S&wap", "S", "Original and denoised change places", "swap", True),
     Spec("magnify", "&Magnify", "Z", "Enlarge where the mouse is; again: the whole picture", "magnify"),
     Spec("fit", "&Fit", "F", "Fit the picture to its pane again", "fit"),

@@ -22,6 +22,7 @@ from echoq_desktop.terminal import stop
 
 SETTLE_MS = 600  # after the last frame has come, for figures and curves to be drawn
 POLL_MS = 50
+FIRST_PAINT_MS = 30  # the window is on screen before the worker starts and the first file is looked at
 HEED_MS = 200
 LONGEST_S = 900.0  # a snapshot that takes longer has failed
 DONE, UNREADABLE, WORKER_FAILED = 0, 3, 5
@@ -51,7 +52,7 @@ def _show(app: QApplication, window: MainWindow, paths: Sequence[Path]) -> int:
     """Show the window first, then start what takes time; returns when it is closed."""
     window.closed.connect(app.quit)
     window.show()
-    QTimer.singleShot(0, window, lambda: _begin(window, paths))
+    QTimer.singleShot(FIRST_PAINT_MS, window, lambda: _begin(window, paths))
     return app.exec()
 
 

@@ -11,7 +11,7 @@ from PySide6.QtCore import QMimeData, QObject, Qt, Signal
 from PySide6.QtWidgets import QFileDialog, QMenu, QMessageBox, QWidget
 
 from echoq_desktop.export import progress
-from echoq_desktop.loop_state import sample_path
+from echoq_desktop.loop_state import region_path, sample_path
 from echoq_models.errors import EchoQError, InputError
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Documents(QObject):
         opened = self._session.current
         if opened is None:
             return
-        start = str(opened.path.with_suffix("").parent / f"{opened.path.stem}.roi.json")
+        start = str(region_path(opened.path))
         name, _ = QFileDialog.getSaveFileName(self._window, "Save regions", start, "Regions (*.json)")
         if name:
             self.save_regions(opened.loop_id, Path(name))

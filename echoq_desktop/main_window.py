@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from echoq_desktop.session import Session
 
 FIRST_SIZE = QSize(1600, 900)
+DOCK_WIDTH = 356  # the figures of three panes side by side
 MESSAGE_MS = 12000
 NOTICE = "Research use only – not for diagnosis"
 
@@ -40,7 +41,6 @@ NOTICE = "Research use only – not for diagnosis"
 class MainWindow(QMainWindow):
     """All of EchoQ on one screen."""
 
-    shown = Signal()  # for the first time
     closed = Signal()
 
     def __init__(self, session: Session, preferences: Preferences, parent: QWidget | None = None) -> None:
@@ -96,6 +96,7 @@ class MainWindow(QMainWindow):
             "regions": self._dock("Regions", self.regions, right),
             "loop": self._dock("Loop", self.loop_info, right),
         }
+        self.docks["quality"].setMinimumWidth(DOCK_WIDTH)
         self.setTabPosition(right, QTabWidget.TabPosition.North)
         self.tabifyDockWidget(self.docks["quality"], self.docks["regions"])
         self.tabifyDockWidget(self.docks["regions"], self.docks["loop"])
@@ -134,7 +135,9 @@ class MainWindow(QMainWindow):
         _fill(file, a, "export", "batch", "", "close", "quit")
         _fill(self.menuBar().addMenu("&Edit"), a, "undo", "redo", "", "look", "draw_lv", "draw_myocardium", "edit")
         view = self.menuBar().addMenu("&View")
-        _fill(view, a, "side", "wipe", "blink", "difference", "swap", "", "pane_1", "pane_2", "pane_3", "")
+        _fill(
+            view, a, "side", "wipe", "blink", "next_target", "difference", "swap", "", "pane_1", "pane_2", "pane_3", ""
+        )
         _fill(view, a, "magnify", "fit", "whole", "", "invert", "next_grey_map", "show_regions", "", "full_screen", "")
         for dock in self.docks.values():
             view.addAction(dock.toggleViewAction())
@@ -236,7 +239,7 @@ class MainWindow(QMainWindow):
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        self.shown.emit()
+        self.panes.focus()
 
     def closeEvent(self, event: QCloseEvent) -> None:
         if not self.documents.may_leave():

@@ -90,7 +90,7 @@ QMenu::separator {{ height: 1px; background: {LINE}; margin: 4px 8px; }}
 QMenu::icon {{ padding-left: 8px; }}
 QToolTip {{ background: {RAISED}; color: {TEXT}; border: 1px solid {LINE}; padding: 4px; }}
 QToolBar {{ background: {PANEL}; border: none; border-bottom: 1px solid {LINE}; padding: 3px 6px; spacing: 3px; }}
-QToolBar::separator {{ background: {LINE}; width: 1px; margin: 4px 5px; }}
+QToolBarExtension {{ background: {RAISED}; border-radius: {RADIUS}px; min-width: 16px; }}
 QToolButton {{ background: transparent; border: 1px solid transparent; border-radius: {RADIUS}px; padding: 4px 6px; }}
 QToolButton:hover {{ background: {RAISED_HOVER}; }}
 QToolButton:pressed, QToolButton:checked {{ background: {ACCENT_DARK}; border-color: {ACCENT}; }}

@@ -87,6 +87,7 @@ class ViewActions(QObject):
         on: dict[str, Callable[[], object]] = {
             "magnify": lambda: state.toggle_magnify(panes.mouse_source()),
             "fit": lambda: state.set(zoom=1.0, centre=None),
+            "next_target": panes.next_target,
             "next_grey_map": lambda: self._window.view_bar.looks.next_grey_map(),
             "sigma_auto": self._estimate_sigma,
             "sigma_set": self._set_sigma,

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSize, Qt
-from PySide6.QtGui import QAction
+from PySide6.QtGui import QAction, QResizeEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QFormLayout,
+    QFrame,
     QHBoxLayout,
     QLabel,
     QMenu,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from echoq_desktop.preferences import Preferences
 
 GAMMA_STEPS = 20  # slider steps per 1.0 of gamma
+ROOM_FOR_WORDS = 1480  # pixels of width
 WITH_TEXT = Qt.ToolButtonStyle.ToolButtonTextBesideIcon
 
 
@@ -48,14 +50,9 @@ class ViewBar(QToolBar):
         self.setMovable(False)
         self.setIconSize(QSize(20, 20))
         self._state = state
-        short = {
-            "look": "Look",
-            "draw_lv": "LV",
-            "draw_myocardium": "Myocardium",
-            "edit": "Edit",
-            "side": "Side by side",
-        }
-        short |= {"wipe": "Wipe", "blink": "Blink", "difference": "Difference", "swap": "Swap"}
+        self._roomy: list[QToolButton] = []  # buttons that show words too where there is room
+        short = {"look": "Look", "draw_lv": "LV", "draw_myocardium": "Myocardium", "edit": "Edit"}
+        short["difference"] = "Difference"
         groups = (
             ("look", "draw_lv", "draw_myocardium", "edit"),
             ("undo", "redo"),
@@ -70,21 +67,35 @@ class ViewBar(QToolBar):
                 button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
                 button.setAccessibleName(actions[name].text().replace("&", ""))
                 if group == groups[0] or name == "difference":
-                    button.setToolButtonStyle(WITH_TEXT)
                     actions[name].setIconText(short[name])
-            self.addSeparator()
+                    self._roomy.append(button)
+            self._divide()
         self._add_strength()
-        self.addSeparator()
+        self._divide()
         for number in (1, 2, 3):
             self.addAction(actions[f"pane_{number}"])
             button = self.widgetForAction(actions[f"pane_{number}"])
             assert isinstance(button, QToolButton)
             button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
             button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.addSeparator()
+        self._divide()
         self.addWidget(_menu_button("Denoise", "denoise", "Which network, BM3D's noise level", denoise_menu))
         self.looks = LooksMenu(actions, state, preferences, self)
         self.addWidget(_menu_button("Display", "display", "Grey map, gamma, black and white", self.looks))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """On a narrow screen the icons must do."""
+        style = WITH_TEXT if self.width() >= ROOM_FOR_WORDS else Qt.ToolButtonStyle.ToolButtonIconOnly
+        for button in self._roomy:
+            button.setToolButtonStyle(style)
+        super().resizeEvent(event)
+
+    def _divide(self) -> None:
+        """A thin line between groups."""
+        line = QFrame()
+        line.setFixedSize(1 + 2 * theme.SPACE, 22)
+        line.setStyleSheet(f"QFrame {{ background: {theme.LINE}; margin: 0 {theme.SPACE}px; }}")
+        self.addWidget(line)
 
     def _add_strength(self) -> None:
         holder = QWidget()

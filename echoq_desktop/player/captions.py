@@ -43,7 +43,7 @@ def draw(painter: QPainter, pane: Pane, session: Session, view: View, camera: Ca
     _titles(painter, pane, session, view, head)
     painter.setFont(small)
     _rates(painter, pane, session, view, foot)
-    _depth(painter, opened, camera)
+    _depth(painter, pane, session, opened, camera)
     painter.setFont(pane.font())
     _absent(painter, pane, session, camera)
 
@@ -74,8 +74,8 @@ def _rates(painter: QPainter, pane: Pane, session: Session, view: View, foot: QR
     if not pane.first:
         changed = view.difference and pane.names[0] != ORIGINAL
         legend = f"removed amber, added blue, {DIFFERENCE_GAIN}×"
-        painter.drawText(foot, LEFT, legend if changed else _method_facts(session, pane.names[0]))
-        painter.drawText(foot, RIGHT, _progress(session, pane.names[0]))
+        left = legend if changed else _method_facts(session, pane.names[0])
+        _both_ends(painter, foot, left, _progress(session, pane.names[0]))
         return
     if len(loop) == 1:
         rate = "still image"
@@ -83,11 +83,18 @@ def _rates(painter: QPainter, pane: Pane, session: Session, view: View, foot: QR
         rate = f"{loop.fps:.1f} fps acquired" + (" (assumed)" if loop.times_assumed else "")
         if pane.shown_fps > 0:
             rate += f"  ·  {pane.shown_fps:.1f} shown"
-    painter.drawText(foot, LEFT, rate)
     known = [f"HR {loop.heart_rate:.0f}" if loop.heart_rate else "", opened.summary.get("view", "")]
     if len(pane.names) == 2:
         known.append(f"{session.frame + 1} / {len(loop)}")
-    painter.drawText(foot, RIGHT, "   ".join(text for text in known if text))
+    _both_ends(painter, foot, rate, "   ".join(text for text in known if text))
+
+
+def _both_ends(painter: QPainter, line: QRectF, left: str, right: str) -> None:
+    """Two texts on a line; the left one is shortened where both do not fit."""
+    metrics = painter.fontMetrics()
+    room = int(line.width() - (metrics.horizontalAdvance(right) + SIDE if right else 0))
+    painter.drawText(line, LEFT, metrics.elidedText(left, Qt.TextElideMode.ElideRight, max(room, 0)))
+    painter.drawText(line, RIGHT, right)
 
 
 def _method_facts(session: Session, name: str) -> str:
@@ -124,9 +131,9 @@ def _absent(painter: QPainter, pane: Pane, session: Session, camera: Camera) -> 
             pill(painter, QPointF(x, area.bottom() - 22), "Computing…", QColor(theme.TEXT))
 
 
-def _depth(painter: QPainter, opened: OpenedLoop, camera: Camera) -> None:
+def _depth(painter: QPainter, pane: Pane, session: Session, opened: OpenedLoop, camera: Camera) -> None:
     """A tick for every cm below the top of the sector, numbers where there is room."""
-    if opened.spacing is None:
+    if opened.spacing is None or all(session.missing(name) is not None for name in pane.names):
         return
     top = _sector_top(opened)
     per_cm = 10.0 / opened.spacing.mm_per_pixel_y

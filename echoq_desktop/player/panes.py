@@ -34,6 +34,7 @@ class PaneArea(QWidget):
     def __init__(self, session: Session, state: ViewState, clock: Clock, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session, self._state = session, state
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.tool = RegionTool(session, self)
         self.pictures = Pictures(session)
         self._blink_other = False
@@ -76,9 +77,16 @@ class PaneArea(QWidget):
     @property
     def target(self) -> str:
         """What is compared with the original in wipe and blink."""
-        others = [pane for pane in self._session.shown_panes if pane != ORIGINAL]
-        others = others or [self._session.middle]
+        others = self._others()
         return self._state.view.target if self._state.view.target in others else others[0]
+
+    def next_target(self) -> None:
+        """Compare the original with the next of the other panes."""
+        others = self._others()
+        self._state.set(target=others[(others.index(self.target) + 1) % len(others)])
+
+    def _others(self) -> list[str]:
+        return [pane for pane in self._session.shown_panes if pane != ORIGINAL] or [self._session.middle]
 
     def order(self) -> list[str]:
         """The session's shown panes in the order on screen."""
@@ -126,8 +134,8 @@ class PaneArea(QWidget):
 
     def focus(self) -> None:
         """Give the keyboard back to the pictures."""
-        if self.shown:
-            self.shown[0].setFocus(Qt.FocusReason.OtherFocusReason)
+        target = self.shown[0] if self.shown and self._session.current is not None else self
+        target.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def repaint_all(self) -> None:
         """Paint all panes again, in one go, at the session's frame."""

@@ -88,8 +88,8 @@ class TransportBar(QFrame):
         self.setStyleSheet(f"#transport {{ background: {theme.PANEL}; border-top: 1px solid {theme.LINE}; }}")
         self.scrub = ScrubBar(session, player.clock)
         self._time = QLabel()
-        self._time.setAccessibleName("Time and frame")
-        self._time.setMinimumWidth(self._time.fontMetrics().horizontalAdvance("00.000 / 00.000 s   000 / 000 "))
+        self._time.setAccessibleName("Time in the loop")
+        self._time.setMinimumWidth(self._time.fontMetrics().horizontalAdvance("00.000 / 00.000 s "))
         self._play = actions["play"]
         self.speed = self._speed_box()
         bar = QHBoxLayout()
@@ -146,7 +146,7 @@ class TransportBar(QFrame):
             return
         loop, frame = opened.loop, self._session.frame
         now, end = loop.times_ms[frame] / 1000.0, loop.times_ms[-1] / 1000.0
-        self._time.setText(f"{now:.3f} / {end:.3f} s   {frame + 1} / {len(loop)}")
+        self._time.setText(f"{now:.3f} / {end:.3f} s")
 
 
 def _button(action: QAction, *, big: bool = False) -> QToolButton:

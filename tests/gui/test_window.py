@@ -351,6 +351,11 @@ def test_wipe_has_a_draggable_edge_and_swap_changes_sides(window: MainWindow, he
     assert pane.edge_x(pane.camera) == pytest.approx(x - 80, abs=1.5)
     key(window, qtbot, Qt.Key.Key_S)
     assert window.panes.shown[0].names == (METHOD, "original")
+    window.session.hidden.clear()
+    key(window, qtbot, Qt.Key.Key_C)
+    assert window.panes.shown[0].names == ("bm3d", "original")
+    key(window, qtbot, Qt.Key.Key_C)
+    window.session.hidden.add("bm3d")
     window.actions_by_name["blink"].trigger()
     shown = window.panes.shown[0].names
     window.panes.swap_blink()
