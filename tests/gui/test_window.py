@@ -2,124 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator
+import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import shiboken6
-from pydicom import examples
+from hands import HEART, LEFT, LV, METHOD, MYOCARDIUM, apart, at, destroy, drag, draw, key, open_path
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent, QKeySequence
 from PySide6.QtWidgets import QMessageBox
 
-from echoq_desktop.engine import Engine, EngineOptions
+from echoq_desktop.engine import Engine
 from echoq_desktop.main_window import NOTICE, MainWindow
-from echoq_desktop.player.pane import Pane
 from echoq_desktop.preferences import Preferences
 from echoq_desktop.session import Session
-from echoq_models import regions as region_files
-from echoq_models.metrics.gcnr import gcnr
-from echoq_models.regions import Regions
-
-HEART = Path(examples.get_path("ybr_color"))
-PLUGINS = Path(__file__).parent.parent / "runtime" / "plugins"
-METHOD = "darken"
-LV = [(163, 78), (178, 74), (192, 86), (199, 102), (188, 122), (172, 123), (161, 100)]
-MYOCARDIUM = [(147, 60), (153, 49), (187, 48), (199, 60), (172, 60)]
-LEFT, RIGHT = Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton
-
-
-@pytest.fixture(scope="module")
-def engine(qapp: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """One worker for all tests here, with a simple denoiser of the tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(PLUGINS))
-        options = EngineOptions(
-            extra_denoisers=(f"quick_denoisers:{METHOD}",), temporary=tmp_path_factory.mktemp("frames")
-        )
-        made = Engine(options=options)
-        heard: list[object] = []
-        made.methods.connect(heard.append)
-        made.start()
-        while not heard:
-            qapp.processEvents()
-        made.setProperty("known", heard[0])
-        yield made
-        made.close()
-
-
-@pytest.fixture
-def window(engine: Engine, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[MainWindow]:
-    """An empty window; the middle pane is the simple denoiser, BM3D is hidden since it takes its time."""
-    session = Session(engine)
-    session.set_middle(METHOD)
-    session.set_shown("bm3d", False)
-    made = MainWindow(session, Preferences())
-    session._on_methods(engine.property("known"))  # the worker said it before this window was there
-    made.show()
-    qtbot.waitExposed(made)
-    yield made
-    destroy(made)
-
-
-@pytest.fixture
-def heart(window: MainWindow, qtbot: Any, tmp_path: Path) -> Path:
-    """A copy of pydicom's cardiac loop, open and paused, without regions."""
-    path = tmp_path / "heart.dcm"
-    shutil.copyfile(HEART, path)
-    open_path(window, qtbot, path)
-    window.player.clock.pause()
-    window.player.clock.seek(0)
-    return path
-
-
-def destroy(window: MainWindow) -> None:
-    """Take a window down with its session, as the end of the program does; the worker lives on."""
-    window.player.clock.pause()
-    for opened in window.session.loops:
-        window.session.close_loop(opened.loop_id)
-    session = window.session
-    shiboken6.delete(session)
-    shiboken6.delete(window)
-
-
-def open_path(window: MainWindow, qtbot: Any, path: Path) -> None:
-    with qtbot.waitSignal(window.session.current_changed, timeout=30_000):
-        window.documents.open([path])
-
-
-def key(window: MainWindow, qtbot: Any, what: Qt.Key, modifier: Any = Qt.KeyboardModifier.NoModifier) -> None:
-    """A key, sent to where the keyboard is."""
-    qtbot.keyClick(window.panes.shown[0], what, modifier)
-
-
-def at(pane: Pane, x: float, y: float) -> QPoint:
-    return pane.source_point(x, y).toPoint()
-
-
-def apart(a: QPointF, b: QPointF) -> float:
-    """Distance in widget pixels; panes may differ by a pixel in width."""
-    return float(np.hypot(a.x() - b.x(), a.y() - b.y()))
-
-
-def draw(window: MainWindow, qtbot: Any, action: str, points: list[tuple[float, float]], pane: int = 0) -> None:
-    """Choose a tool, click the points, double-click the last."""
-    window.actions_by_name[action].trigger()
-    target = window.panes.shown[pane]
-    for x, y in points:
-        qtbot.mouseClick(target, LEFT, pos=at(target, x, y))
-    qtbot.mouseDClick(target, LEFT, pos=at(target, *points[-1]))
-
-
-def drag(qtbot: Any, pane: Pane, start: tuple[float, float], *way: tuple[float, float]) -> None:
-    qtbot.mousePress(pane, LEFT, pos=at(pane, *start))
-    for point in way:
-        qtbot.mouseMove(pane, at(pane, *point))
-    qtbot.mouseRelease(pane, LEFT, pos=at(pane, *way[-1]))
-
 
 # opening and playing
 
@@ -197,128 +96,6 @@ def test_denoised_frames_fill_in_and_are_shown(window: MainWindow, heart: Path, 
     assert session.current is not None
     assert np.array_equal(session.frame_of(METHOD, 0), session.current.loop.frames[0] // 2)
     qtbot.waitUntil(lambda: bool(session.result(METHOD).done.all()), timeout=30_000)
-
-
-# regions
-
-
-def test_both_regions_drawn_by_mouse_give_gcnr_and_come_back(window: MainWindow, heart: Path, qtbot: Any) -> None:
-    session = window.session
-    draw(window, qtbot, "draw_lv", LV)
-    assert session.tool == "edit"  # ready to be corrected
-    draw(window, qtbot, "draw_myocardium", MYOCARDIUM, pane=1)  # on the other pane
-    assert len(session.regions.lv) == len(session.regions.myocardium) == 1
-    assert session.regions.lv[0] == pytest.approx(np.array(LV, float), abs=1.0)
-    assert session.regions.myocardium[0] == pytest.approx(np.array(MYOCARDIUM, float), abs=1.0)
-    assert session.current is not None
-    lv, myocardium = session.regions.masks(session.current.loop.size)
-    expected = f"{gcnr(session.current.loop.frames[0], lv, myocardium):.3f}"
-    qtbot.waitUntil(lambda: window.quality.table.columns()[0][0] == expected, timeout=5000)
-    assert session.unsaved()
-    window.actions_by_name["save_regions"].trigger()
-    assert not session.unsaved()
-    saved = heart.with_name("heart.roi.json")
-    assert region_files.load(saved) == session.regions
-    kept = session.regions
-    session.close_loop(session.current.loop_id)
-    open_path(window, qtbot, heart)
-    assert session.regions == kept and not session.unsaved()
-
-
-def test_a_dragged_vertex_previews_and_is_one_undo_step(window: MainWindow, heart: Path, qtbot: Any) -> None:
-    session = window.session
-    draw(window, qtbot, "draw_lv", LV)
-    drawn = session.regions
-    pane = window.panes.shown[0]
-    qtbot.mousePress(pane, LEFT, pos=at(pane, *drawn.lv[0][0]))
-    qtbot.mouseMove(pane, at(pane, 150, 70))
-    assert session.regions.lv[0][0] == pytest.approx((150, 70), abs=1.0)
-    assert session.undo_stack.count() == 1  # only the drawing so far
-    qtbot.mouseMove(pane, at(pane, 155, 65))
-    qtbot.mouseRelease(pane, LEFT, pos=at(pane, 155, 65))
-    assert session.undo_stack.count() == 2
-    moved = session.regions
-    assert moved.lv[0][0] == pytest.approx((155, 65), abs=1.0)
-    assert moved.lv[0][1:] == pytest.approx(drawn.lv[0][1:])
-    key(window, qtbot, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
-    assert session.regions == drawn
-    key(window, qtbot, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
-    assert not session.regions
-    key(window, qtbot, Qt.Key.Key_Y, Qt.KeyboardModifier.ControlModifier)
-    key(window, qtbot, Qt.Key.Key_Y, Qt.KeyboardModifier.ControlModifier)
-    assert session.regions == moved
-
-
-def test_points_are_added_and_deleted_and_polygons_moved(window: MainWindow, heart: Path, qtbot: Any) -> None:
-    session = window.session
-    square = [(150, 80), (190, 80), (190, 120), (150, 120)]
-    draw(window, qtbot, "draw_lv", square)
-    pane = window.panes.shown[0]
-    qtbot.mouseDClick(pane, LEFT, pos=at(pane, 170, 80))
-    assert len(session.regions.lv[0]) == 5
-    assert session.regions.lv[0][1] == pytest.approx((170, 80), abs=1.0)
-    key(window, qtbot, Qt.Key.Key_Delete)
-    assert len(session.regions.lv[0]) == 4
-    before = session.regions.lv[0]
-    drag(qtbot, pane, (170, 100), (172, 103), (180, 110))
-    assert session.regions.lv[0] - before == pytest.approx(np.full((4, 2), 10.0), abs=1.0)
-    drag(qtbot, pane, (180, 110), (900, 110))  # never out of the picture
-    assert session.regions.lv[0][:, 0].max() == pytest.approx(319)
-    qtbot.mouseClick(pane, LEFT, pos=at(pane, *session.regions.lv[0].mean(axis=0)))
-    key(window, qtbot, Qt.Key.Key_Delete)
-    assert not session.regions
-
-
-def test_drawing_closes_with_enter_right_click_or_the_first_point(window: MainWindow, heart: Path, qtbot: Any) -> None:
-    session, pane = window.session, window.panes.shown[0]
-    for closing in ("enter", "right", "first"):
-        window.actions_by_name["draw_lv"].trigger()
-        for x, y in LV[:4]:
-            qtbot.mouseClick(pane, LEFT, pos=at(pane, x, y))
-        if closing == "enter":
-            key(window, qtbot, Qt.Key.Key_Return)
-        elif closing == "right":
-            qtbot.mouseClick(pane, RIGHT, pos=at(pane, 10, 10))
-        else:
-            qtbot.mouseClick(pane, LEFT, pos=at(pane, *LV[0]))
-        assert len(session.regions.lv) == 1 and len(session.regions.lv[0]) == 4, closing
-        session.undo_stack.undo()
-
-
-def test_a_draft_can_be_taken_back_and_dropped(window: MainWindow, heart: Path, qtbot: Any) -> None:
-    tool, pane = window.panes.tool, window.panes.shown[0]
-    window.actions_by_name["draw_lv"].trigger()
-    for x, y in LV[:3]:
-        qtbot.mouseClick(pane, LEFT, pos=at(pane, x, y))
-    key(window, qtbot, Qt.Key.Key_Backspace)
-    assert len(tool.draft) == 2
-    key(window, qtbot, Qt.Key.Key_Return)  # two points are no region
-    assert not tool.draft and not window.session.regions
-    qtbot.mouseClick(pane, LEFT, pos=at(pane, *LV[0]))
-    key(window, qtbot, Qt.Key.Key_Escape)
-    assert not tool.draft and window.session.tool == "draw_lv"
-    key(window, qtbot, Qt.Key.Key_Escape)
-    assert window.session.tool == "look"
-
-
-def test_look_changes_no_region(window: MainWindow, heart: Path, qtbot: Any) -> None:
-    draw(window, qtbot, "draw_lv", LV)
-    window.actions_by_name["look"].trigger()
-    drawn = window.session.regions
-    drag(qtbot, window.panes.shown[0], LV[0], (100, 60))
-    assert window.session.regions == drawn
-
-
-def test_key_frames_are_edited_where_they_belong(window: MainWindow, heart: Path, qtbot: Any) -> None:
-    session = window.session
-    square = np.array([[150.0, 80], [190, 80], [190, 120], [150, 120]])
-    keyed = region_files.FrameRegions(lv=(square + 10,))
-    session.set_regions(Regions(lv=(square,), frames={10: keyed}), "two shapes")
-    window.actions_by_name["edit"].trigger()
-    session.set_frame(15)
-    drag(qtbot, window.panes.shown[0], (160, 90), (155, 85))
-    assert session.regions.frames[10].lv[0][0] == pytest.approx((155, 85), abs=1.0)
-    assert np.array_equal(session.regions.lv[0], square)
 
 
 # looking
@@ -414,12 +191,12 @@ def test_every_action_has_words_and_a_key_of_its_own(window: MainWindow) -> None
     assert any(NOTICE in label.text() for label in window.statusBar().findChildren(type(window.lossy)))
 
 
-def test_keys_can_be_rebound_in_the_settings_file(engine: Engine, qtbot: Any, own_settings: Path) -> None:
+def test_keys_can_be_rebound_in_the_settings_file(window_engine: Engine, qtbot: Any, own_settings: Path) -> None:
     preferences = Preferences()
     preferences.set_keys("play", "P")
     preferences.sync()
     assert "play" in own_settings.read_text(encoding="utf-8")
-    window = MainWindow(Session(engine), Preferences())
+    window = MainWindow(Session(window_engine), Preferences())
     assert [key.toString() for key in window.actions_by_name["play"].shortcuts()] == ["P"]
     destroy(window)
 
@@ -464,14 +241,14 @@ def test_a_folder_opens_each_of_its_loops_and_pages_turn(window: MainWindow, qtb
     assert len(window.session.loops) == 1
 
 
-def test_layout_is_remembered(engine: Engine, qtbot: Any) -> None:
-    first = MainWindow(Session(engine), Preferences())
+def test_layout_is_remembered(window_engine: Engine, qtbot: Any) -> None:
+    first = MainWindow(Session(window_engine), Preferences())
     first.resize(1300, 760)
     first.show()
     first.docks["loops"].hide()
     first.close()
     destroy(first)
-    second = MainWindow(Session(engine), Preferences())
+    second = MainWindow(Session(window_engine), Preferences())
     second.show()
     assert second.docks["loops"].isHidden() and not second.docks["quality"].isHidden()
     destroy(second)
@@ -507,9 +284,17 @@ def test_closing_asks_about_running_exports(window: MainWindow, monkeypatch: pyt
     assert "heart.mp4" in asked[0]
 
 
-def test_a_restarted_worker_is_told(window: MainWindow) -> None:
-    window.session.engine.restarted.emit("The worker was started again.")
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_a_killed_worker_is_told_and_nothing_drawn_is_lost(window: MainWindow, heart: Path, qtbot: Any) -> None:
+    draw(window, qtbot, "draw_lv", LV)
+    session, drawn = window.session, window.session.regions
+    with qtbot.waitSignal(session.engine.restarted, timeout=20_000):
+        os.kill(session.engine.worker_pid, signal.SIGKILL)
     assert window.banner.isVisible() and "started again" in window.banner.label.text()
+    assert session.regions == drawn and session.current is not None
+    qtbot.waitUntil(lambda: bool(session.result(METHOD).done.all()), timeout=30_000)
+    window.actions_by_name["open_sample"].trigger()  # the new worker reads too
+    qtbot.waitUntil(lambda: len(session.loops) == 2, timeout=30_000)
 
 
 def test_the_sample_opens_with_its_regions(window: MainWindow, qtbot: Any) -> None:
