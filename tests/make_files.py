@@ -37,12 +37,11 @@ def sector_frames(count: int = 6, height: int = 48, width: int = 64, seed: int =
     y, x = np.mgrid[:height, :width].astype(float)
     radius, angle = np.hypot(x - width / 2, y), np.arctan2(x - width / 2, y)
     sector = (radius < 0.97 * height) & (np.abs(angle) < 0.75) & (radius > 0.08 * height)
-    speckle = rng.gamma(3.0, 1 / 3.0, (height, width))
     frames = []
     for t in range(count):
         shift = 0.06 * height * np.sin(2 * np.pi * t / max(count, 2))
         chamber = np.hypot((x - width / 2) / (0.16 * width), (y - 0.55 * height - shift) / (0.24 * height)) < 1
-        level = np.where(chamber, 30, 130) * speckle
+        level = np.where(chamber, 30, 130) * rng.gamma(3.0, 1 / 3.0, (height, width))
         frames.append(np.where(sector, np.clip(level, 1, 255), 0).astype(np.uint8))
     return np.stack(frames)
 
@@ -85,11 +84,13 @@ def write_dicom(
     offset_table: bool = True,
     sop_class: str = US_MULTIFRAME,
     preamble: bool = True,
+    repeat: int = 1,
     **elements: Any,
 ) -> Path:
     """Write a DICOM ultrasound loop.
 
     pixels: (T, H, W) or (T, H, W, 3), uint8 or (u)int16, as stored (YBR_FULL samples for YBR photometrics).
+    repeat: how often the frames follow each other (long loops without long encoding).
     elements: further header elements by keyword.
     """
     from pydicom.dataset import Dataset, FileMetaDataset
@@ -103,7 +104,7 @@ def write_dicom(
     data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid()
     data.StudyInstanceUID, data.SeriesInstanceUID = generate_uid(), generate_uid()
     data.Modality, data.PatientName, data.PatientID = "US", "Nobody^Synthetic", "0"
-    data.NumberOfFrames, data.Rows, data.Columns = pixels.shape[:3]
+    data.NumberOfFrames, data.Rows, data.Columns = pixels.shape[0] * repeat, *pixels.shape[1:3]
     data.SamplesPerPixel = 3 if colour else 1
     data.PhotometricInterpretation = photometric or ("RGB" if colour else "MONOCHROME2")
     if colour:
@@ -114,15 +115,15 @@ def write_dicom(
     data.PixelRepresentation = int(pixels.dtype.kind == "i")
     if frame_time is not None:
         data.FrameTime, data.FrameIncrementPointer = frame_time, 0x00181063
+    _set_pixels(data, pixels, syntax, planar, offset_table, repeat)
     for keyword, value in elements.items():
         setattr(data, keyword, value)
-    _set_pixels(data, pixels, syntax, planar, offset_table)
     little, implicit = syntax != EXPLICIT_BIG, syntax == IMPLICIT_LITTLE
     data.save_as(path, enforce_file_format=preamble, implicit_vr=implicit, little_endian=little)
     return path
 
 
-def _set_pixels(data: Any, pixels: NDArray[Any], syntax: str, planar: int, offset_table: bool) -> None:
+def _set_pixels(data: Any, pixels: NDArray[Any], syntax: str, planar: int, offset_table: bool, repeat: int) -> None:
     from pydicom.encaps import encapsulate
 
     if syntax in NATIVE:
@@ -131,10 +132,11 @@ def _set_pixels(data: Any, pixels: NDArray[Any], syntax: str, planar: int, offse
             stored = stored.transpose(0, 3, 1, 2)
         order = ">" if syntax == EXPLICIT_BIG else "<"
         raw = np.ascontiguousarray(stored).astype(stored.dtype.newbyteorder(order)).tobytes()
+        raw *= repeat
         data.PixelData = raw + b"\0" * (len(raw) % 2)
         data["PixelData"].VR = "OB" if pixels.dtype.itemsize == 1 else "OW"
         return
-    frames = [encode_frame(frame, data, syntax) for frame in pixels]
+    frames = [encode_frame(frame, data, syntax) for frame in pixels] * repeat
     data.PixelData = encapsulate(frames, has_bot=offset_table)
     data["PixelData"].VR = "OB"
 
@@ -153,8 +155,8 @@ def encode_frame(frame: NDArray[Any], data: Any, syntax: str) -> bytes:
     """One compressed frame of the given transfer syntax."""
     if syntax == JPEG_BASELINE:
         return _jpeg(frame, data.PhotometricInterpretation)
-    if syntax in (JPEG_EXTENDED, JPEG_LOSSLESS, JPEG_LOSSLESS_SV1):
-        return _gdcm(frame, data, syntax)
+    if syntax in (JPEG_LOSSLESS, JPEG_LOSSLESS_SV1):
+        return jpeg_lossless(frame, data.BitsStored, 4 if syntax == JPEG_LOSSLESS else 1)
     if syntax in (JPEG_2000_LOSSLESS, JPEG_2000):
         return _j2k(frame, data, syntax)
     from pydicom.pixels import get_encoder
@@ -228,33 +230,36 @@ def htj2k_of_mid_grey(height: int, width: int) -> bytes:
     return _even(bytes(data))
 
 
-def _gdcm(frame: NDArray[Any], data: Any, syntax: str) -> bytes:
-    """JPEG extended (12 bits) and lossless, by gdcm's encoder."""
-    import gdcm
+def jpeg_lossless(frame: NDArray[Any], bits: int, predictor: int = 1) -> bytes:
+    """JPEG process 14 (ISO 10918-1 annex H): (H, W) or interleaved (H, W, 3), predictor 1 (left) or 4.
 
-    wanted = {
-        JPEG_EXTENDED: gdcm.TransferSyntax.JPEGExtendedProcess2_4,
-        JPEG_LOSSLESS: gdcm.TransferSyntax.JPEGLosslessProcess14,
-        JPEG_LOSSLESS_SV1: gdcm.TransferSyntax.JPEGLosslessProcess14_1,
-    }
-    image = gdcm.Image()
-    image.SetNumberOfDimensions(2)
-    image.SetDimensions((int(data.Columns), int(data.Rows), 1))
-    kind = gdcm.PhotometricInterpretation.GetPIType(str(data.PhotometricInterpretation))
-    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(kind))
-    bits = int(data.BitsStored)
-    image.SetPixelFormat(gdcm.PixelFormat(int(data.SamplesPerPixel), int(data.BitsAllocated), bits, bits - 1, 0))
-    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.ExplicitVRLittleEndian))
-    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
-    element.SetByteStringValue(np.ascontiguousarray(frame).tobytes())
-    image.SetDataElement(element)
-    change = gdcm.ImageChangeTransferSyntax()
-    change.SetTransferSyntax(gdcm.TransferSyntax(wanted[syntax]))
-    change.SetInput(image)
-    if not change.Change():
-        raise RuntimeError(f"gdcm cannot encode {syntax}")
-    fragments = change.GetOutput().GetDataElement().GetSequenceOfFragments()
-    return _even(fragments.GetFragment(0).GetByteValue().GetBuffer().encode("utf-8", "surrogateescape"))
+    The one Huffman table has 17 codes of 5 bits: the category of a difference is its code.
+    """
+    samples = np.atleast_3d(frame).astype(np.int64)
+    height, width, parts = samples.shape
+    left, above, corner = (np.zeros_like(samples) for _ in range(3))
+    left[:, 1:], above[1:], corner[1:, 1:] = samples[:, :-1], samples[:-1], samples[:-1, :-1]
+    predicted = left if predictor == 1 else left + above - corner
+    predicted[0, 1:], predicted[1:, 0] = left[0, 1:], above[1:, 0]
+    predicted[0, 0] = 1 << (bits - 1)
+    bit_string = []
+    for difference in (samples - predicted).ravel().tolist():
+        category = abs(difference).bit_length()
+        extra = difference if difference >= 0 else difference + (1 << category) - 1
+        bit_string.append(f"{category:05b}" + (f"{extra:0{category}b}" if category else ""))
+    packed = "".join(bit_string)
+    packed += "1" * (-len(packed) % 8)
+    scan = int(packed, 2).to_bytes(len(packed) // 8, "big").replace(b"\xff", b"\xff\0")
+    components = b"".join(bytes([i + 1, 0x11, 0]) for i in range(parts))
+    size = height.to_bytes(2, "big") + width.to_bytes(2, "big")
+    sof = _segment(0xC3, bytes([bits]) + size + bytes([parts]) + components)
+    dht = _segment(0xC4, bytes([0, 0, 0, 0, 0, 17, *[0] * 11, *range(17)]))
+    sos = _segment(0xDA, bytes([parts]) + b"".join(bytes([i + 1, 0]) for i in range(parts)) + bytes([predictor, 0, 0]))
+    return _even(b"\xff\xd8" + sof + dht + sos + scan + b"\xff\xd9")
+
+
+def _segment(marker: int, body: bytes) -> bytes:
+    return bytes([0xFF, marker]) + (len(body) + 2).to_bytes(2, "big") + body
 
 
 def _even(data: bytes) -> bytes:

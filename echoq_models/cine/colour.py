@@ -146,11 +146,14 @@ class FrameCollector:
         self._take(_ColourFrame(self._last(), None if plain else frame))
 
     def add_ybr(self, frame: U8) -> None:
-        """Add YBR_FULL uint8 (H, W, 3). Frames with no chroma at all cost next to nothing."""
-        if (frame[..., 1:] == 128).all():
+        """Add YBR_FULL uint8 (H, W, 3). Only pixels with chroma are converted: most have none."""
+        found = np.flatnonzero(cv2.inRange(frame, (0, 128, 128), (255, 128, 128)) == 0)
+        if len(found) == 0:
             self.add_grey(frame[..., 0])
-        else:
-            self.add_rgb(ybr_to_rgb(frame))
+            return
+        rgb = np.repeat(frame[..., :1], 3, axis=2)
+        rgb.reshape(-1, 3)[found] = ybr_to_rgb(frame.reshape(-1, 3)[found])
+        self.add_rgb(rgb)
 
     def finish(self) -> tuple[U8, ColourPixels | None, U8 | None]:
         """Frames uint8 (T, H, W), the coloured pixels or None, the tint uint8 (256, 3) or None."""

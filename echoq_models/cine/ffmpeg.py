@@ -37,7 +37,7 @@ class Process:
     Use as a context manager: leaving it early kills the process.
     """
 
-    def __init__(self, arguments: list[str], *, feed: bool, quiet_seconds: float = QUIET_SECONDS) -> None:
+    def __init__(self, arguments: list[str], *, feed: bool, quiet_seconds: float | None = None) -> None:
         command = [executable(), "-hide_banner", "-nostats", *arguments]
         self._child = subprocess.Popen(
             command,
@@ -46,7 +46,7 @@ class Process:
             stderr=subprocess.PIPE,
             creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # Windows: no console flashes up
         )
-        self._quiet = quiet_seconds
+        self._quiet = QUIET_SECONDS if quiet_seconds is None else quiet_seconds
         self._moved = threading.Event()
         self._done = threading.Event()
         self.timed_out = False
