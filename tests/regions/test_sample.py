@@ -11,7 +11,7 @@ from echoq_models import regions
 from echoq_models.cine import read, sector
 from echoq_models.metrics.gcnr import loop_gcnr
 
-SAMPLE = Path(__file__).parents[2] / "resources" / "sample" / "cardiac.roi.json"
+SAMPLE = Path(__file__).parents[2] / "resources" / "sample" / "examples_ybr_color.roi.json"
 
 
 def test_sample_regions_fit_the_sample_loop() -> None:
