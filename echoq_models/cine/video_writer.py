@@ -69,9 +69,10 @@ class VideoSink:
         assert self._process is not None
         if self._process.timed_out:
             return "the video encoder stopped answering; try another format."
-        last = next((line for line in reversed(self._process.tail) if line.strip()), "no reason given")
-        last = last.replace(str(self._path), "the file")
-        return f"the video encoder failed ({last.strip()}); is the disk full?"
+        # ffmpeg names the cause first and its consequences after
+        cause = next((line for line in self._process.tail if line.strip()), "no reason given")
+        cause = cause.rpartition("] ")[2].replace(str(self._path), "the file")
+        return f"the video encoder failed ({cause.strip().rstrip('.')}); is the disk full?"
 
     def _arguments(self) -> list[str]:
         height, width = self._size
@@ -144,7 +145,7 @@ class VideoSink:
             grey = ["-pix_fmt", "gray", "-color_range", "pc"]
             return ["-c:v", "libx264", "-crf", "0", "-preset", options.preset, *grey]
         if self._container == ".avi":
-            return ["-c:v", "mjpeg", "-q:v", str(options.quality), "-pix_fmt", "yuvj444p"]
+            return ["-c:v", "mjpeg", "-q:v", str(options.quality), "-pix_fmt", "yuvj420p"]
         colours = ["-color_range", "tv", "-colorspace", "bt709"]
         colours += ["-color_primaries", "bt709", "-color_trc", "bt709"]
         quality = ["-crf", str(options.crf), "-preset", options.preset, "-profile:v", "high", "-g", "30"]

@@ -33,7 +33,7 @@ class WriteOptions:
     lossless: exact pixels (.mp4, .mov: H.264 at crf 0, full range; .avi, .mkv: FFV1); ignored where a format is
     exact anyway.  caption: text drawn into the picture, or into the metadata of exact files (npz, PNG and
     lossless video), whose pixels stay the source's.  title, comment: metadata of the container.
-    crf: H.264's quality of the default .mp4 (0 exact, 51 worst).  quality: MJPEG's (2 best, 31 worst).
+    crf: H.264's quality of the default .mp4 (1 best, 51 worst).  quality: MJPEG's (2 best, 31 worst).
     """
 
     lossless: bool = False
