@@ -51,6 +51,7 @@ def run(paths: Sequence[Path] = (), snapshot: Path | None = None) -> int:
 def _show(app: QApplication, window: MainWindow, paths: Sequence[Path]) -> int:
     """Show the window first, then start what takes time; returns when it is closed."""
     window.closed.connect(app.quit)
+    _heed_ctrl_c(app)
     window.show()
     QTimer.singleShot(FIRST_PAINT_MS, window, lambda: _begin(window, paths))
     return app.exec()

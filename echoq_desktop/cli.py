@@ -11,7 +11,7 @@ import multiprocessing
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -22,7 +22,7 @@ from echoq_models.errors import EchoQError, InputError, WeightsError
 
 if TYPE_CHECKING:
     from echoq_models.denoise.base import Settings
-    from echoq_models.runtime.jobs import BatchEvent, BatchReport
+    from echoq_models.runtime.jobs import BatchEvent, BatchReport, ExportOptions
 
 
 class Device(StrEnum):
@@ -183,51 +183,55 @@ def denoise(
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave outputs that are there.")] = False,
 ) -> None:
     """Denoise INPUT into OUTPUT. Progress goes to stderr."""
-    from echoq_models.cine.writer import SUFFIXES
     from echoq_models.runtime import batch as batches
     from echoq_models.runtime import jobs
 
     methods = _known(method or ["fast"])
-    films = [suffix for suffix in SUFFIXES if suffix]
     if len(methods) > 1 and not side_by_side:
         raise typer.BadParameter("several methods need --side-by-side", param_hint="--method")
     panes = (jobs.ORIGINAL, *methods) if side_by_side else ()
-    settings = _settings(device, sigma, strength)
+    options = jobs.ExportOptions(methods[0], _settings(device, sigma, strength), panes, lossless)
     if not source.exists():
         raise InputError(f"{source}: there is no such file or folder")
     if source.is_dir() and not batches.holds_only_stills(source):
-        if not batches.find_loops(source, leave_out=output):
-            raise InputError(f"{source}: there is no loop in this folder")
-        if output.suffix.lower() in films:
-            raise typer.BadParameter(f"{source} is a folder of loops: OUTPUT must be a folder", param_hint="-o")
         suffix = "" if format_ is Format.png else f".{format_.value}"
-        existing = "skip" if skip_existing else "overwrite"
-        _batch(
-            source,
-            output,
-            jobs.BatchOptions(methods[0], settings, suffix, existing, panes, lossless),  # type: ignore[arg-type]
-        )
-        return
+        _denoise_folder(source, output, options, suffix, "skip" if skip_existing else "overwrite")
+    elif skip_existing and output.exists():
+        complain(f"{output} exists already: left as it is")
+    else:
+        _denoise_loop(source, output, options)
+
+
+def _denoise_loop(source: Path, output: Path, options: ExportOptions) -> None:
+    """One loop into one output."""
+    from echoq_models.cine.writer import SUFFIXES
+    from echoq_models.runtime import jobs
+
+    films = [suffix for suffix in SUFFIXES if suffix]
     if output.suffix.lower() not in ("", ".dcm", *films) and not output.is_dir():
         raise typer.BadParameter(
             f"{output.suffix} is no format that EchoQ writes ({', '.join(films)} or a folder)", param_hint="-o"
         )
-    if skip_existing and output.exists():
-        complain(f"{output} exists already: left as it is")
-        return
     with progress_line() as progress:
-        done = jobs.denoise_file(
-            source, output, jobs.ExportOptions(methods[0], settings, panes, lossless), progress, stop
-        )
+        done = jobs.denoise_file(source, output, options, progress, stop)
     for warning in done["warnings"]:
         complain(f"warning: {warning}")
     print(f"{done['output']}: {done['frames']} frames in {done['seconds']:.1f} s")
 
 
-def _batch(source: Path, output: Path, options: Any) -> None:
+def _denoise_folder(
+    source: Path, output: Path, one: ExportOptions, suffix: str, existing: Literal["skip", "overwrite"]
+) -> None:
     """A folder of loops; leaves with 4 when some failed."""
+    from echoq_models.cine.writer import SUFFIXES
+    from echoq_models.runtime import batch as batches
     from echoq_models.runtime import jobs
 
+    if not batches.find_loops(source, leave_out=output):
+        raise InputError(f"{source}: there is no loop in this folder")
+    if output.suffix and output.suffix.lower() in SUFFIXES:
+        raise typer.BadParameter(f"{source} is a folder of loops: OUTPUT must be a folder", param_hint="-o")
+    options = jobs.BatchOptions(one.method, one.settings, suffix, existing, one.side_by_side, one.lossless)
     with progress_line() as progress:
 
         def show(event: BatchEvent) -> None:

@@ -13,9 +13,10 @@ from typing import Literal
 
 from echoq_models.denoise.base import Cancel, Settings, never
 from echoq_models.errors import Cancelled, EchoQError, InputError, OutputError
-from echoq_models.runtime.export import ExportOptions, check_methods, denoise_file, panes_of
+from echoq_models.runtime.export import ExportOptions, Progress, check_methods, check_picture, denoise_file, panes_of
 
 State = Literal["running", "done", "failed", "skipped"]
+Outcome = tuple[State, str | None, int]
 
 SUMMARY = "echoq-summary.csv"
 STILLS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")  # how PNG and JPEG begin
@@ -193,6 +194,7 @@ def batch(
     if not jobs:
         raise InputError(f"{folder}: there is no loop in this folder")
     check_methods(panes_of(options.export()))
+    check_picture(Path(f"x{options.suffix}"), options.export())
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -242,7 +244,8 @@ class _Runner:
 
         def event(state: State, reason: str | None = None, done: int = 0, frames: int = 0, code: int = 0) -> BatchEvent:
             seconds = time.monotonic() - started
-            share = done / frames if frames else 0.0
+            running = state == "running"
+            share = done / frames if running and frames else 0.0
             return BatchEvent(
                 source.relative_to(self._folder).as_posix(),
                 target.relative_to(self._output).as_posix(),
@@ -253,7 +256,7 @@ class _Runner:
                 done,
                 frames,
                 round(seconds, 3),
-                self._left(index, share, seconds),
+                self._left(index if running else index + 1, share, seconds),
                 code,
             )
 
@@ -270,34 +273,40 @@ class _Runner:
                 frames = total
                 self._progress(event("running", None, done, total))
 
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            denoise_file(source, target, self._options.export(), inside, self._cancel)
-            outcome: tuple[State, str | None, int] = ("done", None, 0)
-        except Cancelled:
+        outcome = self._attempt(source, target, inside)
+        if outcome is None:
             return None
-        except EchoQError as error:
-            if self._cancel():  # Ctrl-C reaches ffmpeg too
-                return None
-            outcome = ("failed", str(error), error.exit_code)
-        except MemoryError:
-            outcome = ("failed", f"{source.name}: this loop needs more memory than there is", 5)
-        except OSError as error:
-            outcome = ("failed", f"{source.name}: {error.strerror or error}", 5)
-        except Exception as error:  # one file's surprise must not cost the others
-            outcome = ("failed", f"{source.name}: unexpected {type(error).__name__}: {error}", 5)
         self._worked_seconds += time.monotonic() - started
         self._worked_files += 1
         state, reason, code = outcome
         return event(state, reason, frames if state == "done" else 0, frames, code)
 
-    def _left(self, index: int, share: float, seconds: float) -> float | None:
-        """Seconds until all is done, from the files so far; None while nothing was worked on."""
+    def _attempt(self, source: Path, target: Path, progress: Progress) -> Outcome | None:
+        """What became of one file: state, reason, exit code. None when it was cancelled."""
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            denoise_file(source, target, self._options.export(), progress, self._cancel)
+            return "done", None, 0
+        except Cancelled:
+            return None
+        except EchoQError as error:
+            if self._cancel():  # Ctrl-C reaches ffmpeg too
+                return None
+            return "failed", str(error), error.exit_code
+        except MemoryError:
+            return "failed", f"{source.name}: this loop needs more memory than there is", 5
+        except OSError as error:
+            return "failed", f"{source.name}: {error.strerror or error}", 5
+        except Exception as error:  # one file's surprise must not cost the others
+            return "failed", f"{source.name}: unexpected {type(error).__name__}: {error}", 5
+
+    def _left(self, ended: int, share: float, seconds: float) -> float | None:
+        """Seconds until all is done, from the files worked on and `share` of the present one; None before that."""
         units = self._worked_files + share
         spent = self._worked_seconds + (seconds if share else 0.0)
         if units <= 0:
             return None
-        return round(spent / units * max(0.0, len(self._jobs) - index - share), 1)
+        return round(spent / units * max(0.0, len(self._jobs) - ended - share), 1)
 
 
 def _write_summary(path: Path, ended: list[BatchEvent]) -> None:

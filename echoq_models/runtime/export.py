@@ -172,6 +172,11 @@ def check_output(source: Path, output: Path, options: ExportOptions) -> None:
         raise OutputError(f"{output}: this is the input itself; choose another output")
     if not options.overwrite and output.exists():
         raise OutputError(f"{output}: exists already; choose another name or allow overwriting")
+    check_picture(output, options)
+
+
+def check_picture(output: Path, options: ExportOptions) -> None:
+    """Raise OutputError for panes side by side in a format that holds one loop."""
     if options.side_by_side and output.suffix.lower() in NO_PICTURE:
         raise OutputError(
             f"{output}: side by side is a picture, {output.suffix} holds one loop; use .mp4, .avi, .gif or a folder"

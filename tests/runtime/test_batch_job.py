@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from echoq_models.denoise import registry
-from echoq_models.errors import InputError, WeightsError
+from echoq_models.errors import InputError, OutputError, WeightsError
 from echoq_models.runtime.batch import SUMMARY, find_loops, holds_only_stills, plan
 from echoq_models.runtime.jobs import BatchEvent, BatchOptions, batch
 from tests.runtime.halving import Halving
@@ -92,6 +93,7 @@ def test_one_bad_file_does_not_stop_the_rest(folder: Path, tmp_path: Path) -> No
     assert {event.total for event in events} == {4}
     assert running[0].seconds_left is None
     assert running[-1].seconds_left is not None
+    assert report.files[-1].seconds_left == 0
 
 
 def test_existing_outputs_are_skipped_or_replaced(folder: Path, tmp_path: Path, halving: Halving) -> None:
@@ -160,6 +162,8 @@ def test_nothing_to_do_is_said_at_once(
         batch(tmp_path / "empty", tmp_path / "out", HALVE)
     with pytest.raises(InputError, match="not a folder"):
         batch(tmp_path / "nothing", tmp_path / "out", HALVE)
+    with pytest.raises(OutputError, match="side by side"):
+        batch(folder, tmp_path / "out", replace(HALVE, side_by_side=("original", "halving")))
     monkeypatch.setattr(halving, "available", lambda: "Import or train weights.")
     with pytest.raises(WeightsError):
         batch(folder, tmp_path / "out", HALVE)
