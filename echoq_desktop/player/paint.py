@@ -55,10 +55,10 @@ def _of(handle: Handle | None, kind: str, number: int) -> Handle | None:
 
 
 def _polygon(painter: QPainter, outline: QPolygonF, colour: QColor, filled: bool) -> None:
-    painter.setPen(QPen(QColor(0, 0, 0, 130), 3.2, j=Qt.PenJoinStyle.RoundJoin))
     painter.setBrush(Qt.BrushStyle.NoBrush)
-    painter.drawPolygon(outline)
-    painter.setPen(QPen(colour, 1.5, j=Qt.PenJoinStyle.RoundJoin))
+    painter.setPen(QPen(QColor(0, 0, 0, 170), 1.0))  # pens wider than one pixel cost ten times as much
+    painter.drawPolygon(outline.translated(1.0, 1.0))
+    painter.setPen(QPen(colour, 1.0))
     if filled:
         fill = QColor(colour)
         fill.setAlpha(26)

@@ -125,11 +125,17 @@ class Pane(QWidget):
     def _paint_picture(self, painter: QPainter, camera: Camera, name: str) -> None:
         if self._session.missing(name) is not None:
             return
-        image, own = self._pictures.picture(name, self._state.view)
+        place, ratio = camera.picture, self.devicePixelRatioF()
+        target = round(place.width() * ratio), round(place.height() * ratio)
+        image, own = self._pictures.picture(name, self._state.view, target)
         self.painted[name] = self._session.frame, own
         if not own:
             painter.setOpacity(paint.VEIL)
-        painter.drawImage(camera.picture, image)
+        if (image.width(), image.height()) == target:  # pixel for pixel
+            image.setDevicePixelRatio(ratio)
+            painter.drawImage(QPointF(round(place.x() * ratio) / ratio, round(place.y() * ratio) / ratio), image)
+        else:
+            painter.drawImage(place, image)
         painter.setOpacity(1.0)
 
     # mouse and keys

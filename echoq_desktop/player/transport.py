@@ -89,7 +89,8 @@ class TransportBar(QFrame):
         self.scrub = ScrubBar(session, player.clock)
         self._time = QLabel()
         self._time.setAccessibleName("Time in the loop")
-        self._time.setMinimumWidth(self._time.fontMetrics().horizontalAdvance("00.000 / 00.000 s "))
+        metrics = self._time.fontMetrics()  # of fixed size: else each new text lays the whole window out again
+        self._time.setFixedSize(metrics.horizontalAdvance("00.000 / 00.000 s "), metrics.height() + 2)
         self._play = actions["play"]
         self.speed = self._speed_box()
         bar = QHBoxLayout()

@@ -121,6 +121,19 @@ def test_a_tinted_loop_is_shown_in_its_tint(fan_loop: CineLoop) -> None:
     assert np.array_equal(rgb_of(image), tinted.rgb(1))
 
 
+def test_a_large_grey_frame_is_averaged_down_to_the_screen() -> None:
+    loop = CineLoop(np.full((1, 60, 80), 100, np.uint8), np.zeros(1), "still")
+    loop.frames[0, :, ::2] = 200  # one-pixel stripes: sampling would show stripes, averaging shows grey
+    session = SimpleNamespace(
+        current=SimpleNamespace(loop=loop, loop_id=1), frame=0, frame_of=lambda _name, t: loop.frames[t]
+    )
+    image, _ = Pictures(session).picture("original", View(), (33, 25))  # type: ignore[arg-type]
+    assert (image.width(), image.height()) == (33, 25)
+    assert np.abs(rgb_of(image).astype(int) - 150).max() <= 1
+    image, _ = Pictures(session).picture("original", View(), (800, 600))  # type: ignore[arg-type]
+    assert (image.width(), image.height()) == (80, 60)
+
+
 def test_a_missing_frame_is_never_passed_off(fan_loop: CineLoop) -> None:
     image, own = shown(fan_loop, 1, "bm3d", None)
     assert not own and np.array_equal(rgb_of(image), fan_loop.rgb(1))
