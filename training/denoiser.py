@@ -21,15 +21,18 @@ from training.loop import TrainConfig, Trainer
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights of the terms: picture (L1 in grey on the clipped result), change (L1 on the unclipped change, which
-    still has a gradient where the picture clips at black), confidence (binary cross entropy).
+    """Weights of the terms: picture (error of the clipped result in grey), change (error of the unclipped change,
+    which still has a gradient where the picture clips at black), confidence (binary cross entropy).
 
-    L1 asks for the median: where the frame does not tell whether there is haze, the change stays at 0.
+    An error e costs |e| + square e^2. |e| asks for the median: where a frame does not tell whether there is haze,
+    nothing changes. e^2 asks for the mean: it learns far sooner (|e| alone left phantom frames nearly untouched
+    after 1,600 steps), but alone it would dim every place that might hold haze.
     """
 
     picture: float = 1.0
     change: float = 0.3
     confidence: float = 0.03
+    square: float = 4.0
 
 
 @dataclass(frozen=True)
@@ -65,12 +68,14 @@ def gain_loss(config: LossConfig) -> Callable[[nn.Module, TrainingBatch], tuple[
             def mean(x: Tensor) -> Tensor:
                 return (x * batch.sector).sum() / pixels
 
-            # the gradient of the clipped picture would vanish below black; the change term takes over there
-            picture = mean(((batch.noisy + change).clamp(0, 1) - batch.target).abs())
-            flat = mean((change - batch.change).abs())
+            def cost(error: Tensor) -> Tensor:
+                return mean(error.abs() + config.square * error**2)
+
+            picture = cost((batch.noisy + change).clamp(0, 1) - batch.target)
+            flat = cost(change - batch.change)
             sure = mean(F.binary_cross_entropy(confidence.clamp(1e-4, 1 - 1e-4), batch.confidence, reduction="none"))
             total = config.picture * picture + config.change * flat + config.confidence * sure
-            left = mean((batch.noisy - batch.target).abs())
+            left = cost(batch.noisy - batch.target)
         figures = {"loss": total, "picture": picture, "untouched": left, "change": flat, "confidence": sure}
         return total, {name: float(value.detach()) for name, value in figures.items()}
 

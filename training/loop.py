@@ -32,7 +32,7 @@ class TrainConfig:
     lr: float = 2e-3
     weight_decay: float = 1e-4
     warmup: int = 200
-    ema: float = 0.999
+    ema: float = 0.998
     seed: int = 0
     bfloat16: bool = True
     clip: float = 1.0
