@@ -91,7 +91,7 @@ def train(config: DenoiserConfig, folder: Path, device: torch.device, say: Calla
     seed = config.train.seed + 1 + trainer.step  # a resumed run goes on with other frames
     live = config.data.live == "yes" or (config.data.live == "auto" and device.type == "cuda")
     if live:
-        trainer.run(live_batches(config.train.batch, seed, device), gain_loss(config.loss), say)
+        trainer.run(live_batches(config.train.batch, seed, device, config.data), gain_loss(config.loss), say)
     else:
         pool = Pool(folder / "pool", config.data)
         try:

@@ -27,13 +27,15 @@ FIELDS = ("noisy", "target", "change", "confidence", "sector")
 @dataclass(frozen=True)
 class PoolConfig:
     """frames: size of the pool.  shard: frames a shard.  workers: processes that draw.  seed: of the first shard.
-    live: draw anew for every step instead, on the training device ("auto": on CUDA only)."""
+    live: draw anew for every step instead, on the training device ("auto": on CUDA only).
+    dimmed: share of frames shown darker, by up to three."""
 
     frames: int = 9216
     shard: int = 128
     workers: int = 2
     seed: int = 1000
     live: str = "auto"
+    dimmed: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ class Pool:
             time.sleep(0.2)
 
     def batches(self, size: int, seed: int, device: torch.device) -> Iterator[TrainingBatch]:
-        """Random batches without end, half of the frames mirrored."""
+        """Random batches without end, half of the frames mirrored and some dimmed, as on a scanner set too dark."""
         rng = np.random.default_rng(seed)
         for step in itertools.count():
             if step % 50 == 0:
@@ -121,7 +123,7 @@ class Pool:
             shards = list(self._shards.values())
             pick = [(shards[i], j) for i, j in zip(*self._pick(rng, len(shards), size), strict=True)]
             arrays = {name: torch.from_numpy(np.stack([s[name][j] for s, j in pick])[:, None]) for name in FIELDS}
-            yield _mirrored(
+            yield _varied(
                 TrainingBatch(
                     noisy=arrays["noisy"].float() / 255,
                     target=arrays["target"].float() / 255,
@@ -129,7 +131,8 @@ class Pool:
                     confidence=arrays["confidence"].float() / 255,
                     sector=arrays["sector"].float(),
                 ),
-                torch.from_numpy(rng.random(size) < 0.5),
+                rng,
+                self.config.dimmed,
                 device,
             )
 
@@ -143,18 +146,30 @@ class Pool:
             worker.join()
 
 
-def live_batches(size: int, seed: int, device: torch.device) -> Iterator[TrainingBatch]:
-    """Fresh frames for every step, drawn on `device`."""
-    generator = seeded(seed, device)
+def live_batches(size: int, seed: int, device: torch.device, config: PoolConfig) -> Iterator[TrainingBatch]:
+    """Fresh frames for every step, drawn on `device` and varied as those of a pool are."""
+    generator, rng = seeded(seed, device), np.random.default_rng(seed)
     while True:
         b = simulate(size, generator)
-        yield TrainingBatch(b.noisy, b.target, b.change, b.confidence, b.sector.float())
+        drawn = TrainingBatch(b.noisy, b.target, b.change, b.confidence, b.sector.float())
+        yield _varied(drawn, rng, config.dimmed, device)
 
 
-def _mirrored(batch: TrainingBatch, flip: Tensor, device: torch.device) -> TrainingBatch:
+def _varied(batch: TrainingBatch, rng: np.random.Generator, dimmed: float, device: torch.device) -> TrainingBatch:
+    """Half of the frames mirrored, and a share of them dimmed, as on a scanner whose gain is set too low."""
+    size = len(batch.noisy)
+    flip = torch.from_numpy(rng.random(size) < 0.5)[:, None, None, None].to(device)
+    levels = np.where(rng.random(size) < dimmed, rng.uniform(0.35, 1.0, size), 1.0).astype(np.float32)
+    scale = torch.from_numpy(levels)[:, None, None, None].to(device)
+
     def turn(x: Tensor) -> Tensor:
-        return torch.where(flip[:, None, None, None], x.flip(-1), x).to(device, non_blocking=True)
+        x = x.to(device, non_blocking=True)
+        return torch.where(flip, x.flip(-1), x)
 
     return TrainingBatch(
-        turn(batch.noisy), turn(batch.target), turn(batch.change), turn(batch.confidence), turn(batch.sector)
+        turn(batch.noisy) * scale,
+        turn(batch.target) * scale,
+        turn(batch.change) * scale,
+        turn(batch.confidence),
+        turn(batch.sector),
     )
