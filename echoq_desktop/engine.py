@@ -42,7 +42,7 @@ class Engine(QObject):
     frames_ready = Signal(int, str, object)  # loop_id, method, list[int]: frames now in the result
     prepared = Signal(int, str, object)  # loop_id, method, facts
     progress = Signal(int, int, int, str)  # job, done, total, text
-    event = Signal(int, object)  # type: ignore[assignment]  # job, news of one file of a batch (BatchEvent)
+    file_event = Signal(int, object)  # job, news of one file of a batch (BatchEvent)
     finished = Signal(int, object)  # job, result dict
     failed = Signal(int, str)  # job, one sentence
     cancelled = Signal(int)  # job
@@ -149,7 +149,7 @@ class Engine(QObject):
         return self._begin(Job(self._new(), "export", content, what=Path(output).name, loop_id=loop_id))
 
     def batch(self, folder: Path, output: Path, options: BatchOptions) -> int:
-        """Denoise every loop of a folder: `event` for each file, then `finished` with the report."""
+        """Denoise every loop of a folder: `file_event` for each file, then `finished` with the report."""
         content = {"folder": str(folder), "output": str(output), "options": asdict(options)}
         return self._begin(Job(self._new(), "batch", content, what=Path(folder).name))
 
@@ -412,7 +412,7 @@ class Engine(QObject):
     def _on_event(self, job: int, message: Message) -> None:
         entry = self._jobs.get(job)
         if entry is not None and entry.note_file(message["content"]):
-            self.event.emit(job, message["content"])
+            self.file_event.emit(job, message["content"])
 
     def _on_finished(self, job: int, message: Message) -> None:
         if self._jobs.pop(job, None) is not None:

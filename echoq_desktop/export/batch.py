@@ -56,7 +56,7 @@ class BatchDialog(QDialog):
         self.summary.setAccessibleName("Summary")
         self._started = 0.0
         self._build()
-        session.engine.event.connect(self._on_event)
+        session.engine.file_event.connect(self._on_event)
         session.methods_changed.connect(self._refill)
         self._follow()
 

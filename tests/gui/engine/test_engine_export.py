@@ -46,7 +46,7 @@ def folder(tmp_path: Path) -> Path:
 
 def files(heard: Recorder, job: int, state: str) -> list[str]:
     """Files of a batch that came to a state, in order."""
-    found = [news["file"] for _, news in heard.all("event", job) if news["state"] == state]
+    found = [news["file"] for _, news in heard.all("file_event", job) if news["state"] == state]
     return list(dict.fromkeys(found))
 
 
@@ -154,7 +154,7 @@ def test_a_batch_reports_each_file_and_goes_on_past_a_bad_one(heard: Recorder, f
     assert kind == "finished" and report["total"] == 5
     assert files(heard, job, "done") == ["a.npz", "b.npz", "d.npz", "e.npz"]
     assert files(heard, job, "failed") == ["c.dcm"]
-    reasons = [news["reason"] for _, news in heard.all("event", job) if news["state"] == "failed"]
+    reasons = [news["reason"] for _, news in heard.all("file_event", job) if news["state"] == "failed"]
     assert len(reasons) == 1 and "c.dcm" in reasons[0]
     assert set(names(output)) == {"a.npz", "b.npz", "d.npz", "e.npz", Path(report["summary"]).name}
     np.testing.assert_array_equal(np.load(output / "b.npz")["frames"], np.load(folder / "b.npz")["frames"] // 2)
@@ -198,7 +198,7 @@ def test_a_loop_that_brings_the_worker_down_does_not_end_the_batch(start: Start,
     kind, _report = heard.end(job, 60)
     assert kind == "finished"
     assert files(heard, job, "done") == ["a_short.npz", "c_short.npz"]
-    failed = [news for _, news in heard.all("event", job) if news["state"] == "failed"]
+    failed = [news for _, news in heard.all("file_event", job) if news["state"] == "failed"]
     assert [news["file"] for news in failed] == ["b_long.npz"] and "stopped the worker" in failed[0]["reason"]
     assert [name for name in names(output) if name.endswith(".npz")] == ["a_short.npz", "c_short.npz"]
     assert [name for name in names(output) if name.startswith(".")] == []
