@@ -19,6 +19,7 @@ import echoq_models
 from echoq_desktop import terminal
 from echoq_desktop.terminal import complain, progress_line, stop
 from echoq_models.errors import EchoQError, InputError, WeightsError
+from echoq_models.runtime.device import set_thread_defaults
 
 if TYPE_CHECKING:
     from echoq_models.denoise.base import Settings
@@ -67,6 +68,7 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object an
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `echoq` and give back its exit code."""
     multiprocessing.freeze_support()
+    set_thread_defaults()
     with stop.listening():
         return terminal.run(app, arguments)
 

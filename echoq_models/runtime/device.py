@@ -67,6 +67,16 @@ def _cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> float:
         return math.inf
 
 
+def set_thread_defaults() -> None:
+    """Tell OpenMP how its threads wait and how much stack they get; call it before torch is imported.
+
+    Waiting threads sleep: spinning ones made a network 3 to 8 times slower beside other work. What a person has
+    set in the environment stays.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OMP_STACKSIZE", "8M")  # macOS gives threads 512 KiB, which BLAS overruns
+
+
 def limit_threads() -> int:
     """Keep torch to the CPUs it really has (it does not know about quotas). Returns its thread count.
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from echoq_models.errors import Cancelled, EchoQError
+from echoq_models.runtime.device import be_polite, set_thread_defaults
 from echoq_models.runtime.inbox import Inbox
 from echoq_models.runtime.messages import Message, pack_loop, pack_spacing
 from echoq_models.runtime.schedule import Level, Work
@@ -59,14 +60,10 @@ def main(pipe: Connection, setup: WorkerSetup) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the window, which then closes us
     if sys.stderr is not None:  # a windowed program has none
         faulthandler.enable()
-    os.environ.setdefault("OMP_STACKSIZE", "8M")
-    # Threads that wait must sleep: spinning ones made a network 3 to 8 times slower beside other work.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     threading.stack_size(STACK_BYTES)
     if setup.cpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    from echoq_models.runtime.device import be_polite
-
+    set_thread_defaults()
     be_polite()
     Worker(pipe, setup).run()
     _leave(setup, 0)

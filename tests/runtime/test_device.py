@@ -55,3 +55,12 @@ def test_importing_the_module_does_not_import_torch() -> None:
     code = "import sys, echoq_models.runtime.device, echoq_models.runtime.batching; print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.stdout.strip() == "False", run.stderr
+
+
+def test_waiting_threads_sleep_unless_a_person_says_otherwise() -> None:
+    code = "import os; from echoq_models.runtime import device; device.set_thread_defaults(); "
+    code += "print(os.environ['OMP_WAIT_POLICY'], os.environ['OMP_STACKSIZE'])"
+    free = {key: value for key, value in os.environ.items() if not key.startswith("OMP_")}
+    for given, expected in (({}, "PASSIVE 8M"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE 8M")):
+        run = subprocess.run([sys.executable, "-c", code], env={**free, **given}, capture_output=True, text=True)
+        assert run.stdout.strip() == expected, run.stderr
