@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from pyqtgraph.functions import arrayToQPolygonF
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPalette, QPen, QPolygonF
 from PySide6.QtWidgets import QSizePolicy, QWidget
@@ -104,4 +105,4 @@ def _steps(shares: NDArray[np.float64], top: float, area: QRectF) -> QPolygonF:
     heights = area.bottom() - np.concatenate([[0.0], np.repeat(np.minimum(shares / top, 1.0), 2), [0.0]]) * (
         area.height() - 1
     )
-    return QPolygonF([QPointF(x, y) for x, y in zip(edges.tolist(), heights.tolist(), strict=True)])
+    return arrayToQPolygonF(edges, heights)
