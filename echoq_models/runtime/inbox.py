@@ -159,13 +159,14 @@ class Inbox:
     def wait(self) -> Work | None:
         """Wait for work; None once the inbox is closed."""
         with self._changed:
+            quiet = False
             while not self._closed:
-                work = self._schedule.next(Level.IDLE, self._warm)
-                if work is not None:
+                work = self._schedule.next(Level.IDLE, self._warm)  # also after a wait that timed out: while it
+                if work is not None:  # ended, work may have come whose notice nobody heard
                     return work
-                if not self._changed.wait(GRACE_SECONDS):
+                if quiet:
                     self._idle.set()
-                    self._changed.wait()
+                quiet = not self._changed.wait(None if quiet else GRACE_SECONDS)
             return None
 
     def wait_until_idle(self, timeout_s: float) -> None:
