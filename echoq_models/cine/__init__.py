@@ -1,7 +1,7 @@
 """Loops in memory and on disk: `read` takes any file by its content, `write` chooses by suffix."""
 
 from echoq_models.cine.loop import CineLoop, ColourPixels, UltrasoundRegion
-from echoq_models.cine.reader import loops_in, read
+from echoq_models.cine.reader import read
 from echoq_models.cine.writer import LoopWriter, WriteOptions, open_writer, write
 
 __all__ = [
@@ -10,7 +10,6 @@ __all__ = [
     "LoopWriter",
     "UltrasoundRegion",
     "WriteOptions",
-    "loops_in",
     "open_writer",
     "read",
     "write",

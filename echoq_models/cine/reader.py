@@ -37,33 +37,6 @@ def read(path: Path | str, *, progress: Progress | None = None) -> CineLoop:
         ) from error
 
 
-def loops_in(folder: Path | str) -> list[Path]:
-    """What `read` can open in a folder and below it, sorted: loop files, and folders of stills as one loop each.
-
-    Content decides; hidden files and other things are passed over. Raises InputError when it is no folder.
-    """
-    from echoq_models.cine.sniff import STILLS, kind_of
-    from echoq_models.cine.stills import natural_key
-
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder.")
-    found: list[Path] = []
-    for file in folder.rglob("*"):
-        if any(part.startswith(".") for part in file.relative_to(folder).parts) or not file.is_file():
-            continue
-        try:
-            kind = kind_of(file)
-        except OSError:
-            kind = ""
-        if kind in STILLS:
-            if file.parent not in found:
-                found.append(file.parent)
-        elif kind and not _is_directory_listing(file):
-            found.append(file)
-    return sorted(found, key=lambda p: natural_key(str(p)))
-
-
 def _read(path: Path, progress: Progress | None) -> CineLoop:
     from echoq_models.cine import sniff
 

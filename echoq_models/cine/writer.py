@@ -184,7 +184,7 @@ def write(
         **{**base.__dict__, "caption": caption or base.caption, "lossless": lossless or base.lossless}
     )
     plain = Path(path).suffix.lower() == ".npz" or (loop.colour is None and loop.tint is None)
-    free = _black(loop, grey) if chosen.caption else None
+    free = black_pixels(loop, grey) if chosen.caption else None
     with open_writer(path, loop.size, loop.times_ms, options=chosen, free=free) as writer:
         for t in range(len(loop)):
             if cancel is not None and cancel():
@@ -194,8 +194,8 @@ def write(
                 progress(t + 1, len(loop))
 
 
-def _black(loop: CineLoop, grey: U8) -> NDArray[np.bool_]:
-    """Pixels (H, W) that are black in every frame."""
+def black_pixels(loop: CineLoop, grey: U8) -> NDArray[np.bool_]:
+    """Pixels, bool (H, W), that are black in every one of `grey`, uint8 (T, H, W), and never coloured in the loop."""
     brightest = np.zeros(loop.size, dtype=np.uint8)
     for t in range(len(loop)):
         np.maximum(brightest, grey[t], out=brightest)

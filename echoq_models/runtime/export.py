@@ -237,10 +237,6 @@ def _write_options(options: ExportOptions, drawn: bool) -> WriteOptions:
 def _free(loop: CineLoop) -> NDArray[np.bool_]:
     """Pixels (H, W) outside the sector that are black in every frame: a caption hides nothing there."""
     from echoq_models.cine import sector
+    from echoq_models.cine.writer import black_pixels
 
-    free = ~sector.fit(loop).mask
-    for frame in loop.frames:
-        free &= frame <= 4
-    if loop.colour is not None:
-        free.reshape(-1)[loop.colour.index] = False
-    return free
+    return ~sector.fit(loop).mask & black_pixels(loop, loop.frames)

@@ -8,11 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from echoq_models.cine import CineLoop, loops_in, read
+from echoq_models.cine import read
 from echoq_models.errors import Cancelled, InputError
 from tests import make_files as make
 
@@ -111,21 +110,6 @@ def test_a_dicomdir_points_to_its_folder() -> None:
 
     folder = Path(pydicom.__file__).parent / "data" / "test_files" / "dicomdirtests"
     assert "DICOMDIR" in refusal(folder / "DICOMDIR")
-    assert len(loops_in(folder)) > 10
-
-
-def test_loops_in_a_folder(tmp_path: Path) -> None:
-    make.write_dicom(tmp_path / "IM10", make.sector_frames())
-    make.write_dicom(tmp_path / "IM9", make.sector_frames())
-    (tmp_path / "deep").mkdir()
-    make.write_stills(tmp_path / "deep" / "stills", np.zeros((2, 8, 8), np.uint8))
-    (tmp_path / "readme.txt").write_text("not a loop")
-    (tmp_path / ".hidden.npz").write_bytes(make.write_npz(tmp_path / "x.npz", make.sector_frames()).read_bytes())
-    names = [p.relative_to(tmp_path).as_posix() for p in loops_in(tmp_path)]
-    assert names == ["deep/stills", "IM9", "IM10", "x.npz"]
-    assert all(isinstance(read(p), CineLoop) for p in loops_in(tmp_path))
-    with pytest.raises(InputError, match="no such folder"):
-        loops_in(tmp_path / "absent")
 
 
 def test_progress_and_cancel(tmp_path: Path) -> None:
