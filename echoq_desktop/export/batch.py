@@ -10,8 +10,6 @@ from PySide6.QtCore import QUrl
 from PySide6.QtGui import QCloseEvent, QDesktopServices, QGuiApplication
 from PySide6.QtWidgets import (
     QButtonGroup,
-    QCheckBox,
-    QComboBox,
     QDialog,
     QFileDialog,
     QFormLayout,
@@ -26,8 +24,8 @@ from PySide6.QtWidgets import (
 )
 
 from echoq_desktop.export.batch_table import BatchTable
+from echoq_desktop.export.choices import fill_methods, format_box, lossless_box, method_box
 from echoq_desktop.export.formats import FORMATS
-from echoq_desktop.export.methods import fill_methods
 from echoq_desktop.export.progress import JobProgress
 from echoq_desktop.panels.notes import Notes
 from echoq_desktop.theme import WIDE
@@ -71,17 +69,7 @@ class BatchDialog(QDialog):
         self.target = self._folder_line(
             form, "Wri&te to", "Folder to write into", "Subfolders are kept; made if need be"
         )
-        self.method = QComboBox()
-        self.method.setAccessibleName("Method")
-        self.method.setToolTip("Which denoiser to use")
-        fill_methods(self.method, self.session)
-        self.format = QComboBox()
-        self.format.setAccessibleName("Format")
-        self.format.setToolTip("The kind of file to write for each loop")
-        for each in FORMATS:
-            self.format.addItem(each.title, each.suffix)
-        self.lossless = QCheckBox("Lossless, for measuring")
-        self.lossless.setToolTip("Keep every grey level; lossy compression alone can raise gCNR")
+        self.method, self.format, self.lossless = method_box(self.session), format_box(), lossless_box()
         line = QHBoxLayout()
         line.addWidget(self.format)
         line.addWidget(self.lossless)
@@ -90,6 +78,15 @@ class BatchDialog(QDialog):
         form.addRow("Fo&rmat", line)
         _befriend(form, line, self.format)
         form.addRow("If a result exists", self._existing_choice())
+        self._layout = QVBoxLayout(self)
+        self._layout.setSpacing(WIDE)
+        for widget in (self.choices, self.notes, self.table, self.summary):
+            self._layout.addWidget(widget, 1 if widget is self.table else 0)
+        self._layout.addLayout(self._buttons())
+        self.format.currentIndexChanged.connect(self._follow)
+        self.method.currentIndexChanged.connect(self._follow)
+
+    def _buttons(self) -> QHBoxLayout:
         bar = QHBoxLayout()
         self.start_button = QPushButton("&Start")
         self.start_button.setToolTip("Denoise every loop of the folder")
@@ -110,13 +107,7 @@ class BatchDialog(QDialog):
         bar.addStretch(1)
         bar.addWidget(self.start_button)
         bar.addWidget(self.close_button)
-        self._layout = QVBoxLayout(self)
-        self._layout.setSpacing(WIDE)
-        for widget in (self.choices, self.notes, self.table, self.summary):
-            self._layout.addWidget(widget, 1 if widget is self.table else 0)
-        self._layout.addLayout(bar)
-        self.format.currentIndexChanged.connect(self._follow)
-        self.method.currentIndexChanged.connect(self._follow)
+        return bar
 
     def _folder_line(self, form: QFormLayout, label: str, name: str, tip: str) -> QLineEdit:
         field = QLineEdit()

@@ -9,7 +9,6 @@ from PySide6.QtCore import QObject, Qt
 from PySide6.QtWidgets import (
     QButtonGroup,
     QCheckBox,
-    QComboBox,
     QDialog,
     QDialogButtonBox,
     QFileDialog,
@@ -26,9 +25,9 @@ from PySide6.QtWidgets import (
 )
 
 from echoq_desktop.export.batch import BatchDialog
+from echoq_desktop.export.choices import format_box, lossless_box, method_box
 from echoq_desktop.export.files import remember, suggestion
 from echoq_desktop.export.formats import FORMATS, LOSSY_NOTE, Format, format_of, with_format
-from echoq_desktop.export.methods import fill_methods
 from echoq_desktop.export.progress import ExportProgress
 from echoq_desktop.panels.notes import Notes
 from echoq_desktop.theme import MUTED, WIDE
@@ -62,17 +61,7 @@ class ExportDialog(QDialog):
     # how it is laid out
 
     def _build(self) -> None:
-        self.method = QComboBox()
-        self.method.setAccessibleName("Method")
-        self.method.setToolTip("Which denoiser's result to export")
-        fill_methods(self.method, self.session)
-        self.format = QComboBox()
-        self.format.setAccessibleName("Format")
-        self.format.setToolTip("The kind of file")
-        for each in FORMATS:
-            self.format.addItem(each.title, each.suffix)
-        self.lossless = QCheckBox("Lossless, for measuring")
-        self.lossless.setToolTip("Keep every grey level, at the price of larger files that fewer players show")
+        self.method, self.format, self.lossless = method_box(self.session), format_box(), lossless_box()
         self.format_note = QLabel()
         self.format_note.setWordWrap(True)
         self.format_note.setStyleSheet(f"color: {MUTED};")

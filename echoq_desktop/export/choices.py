@@ -1,4 +1,4 @@
-"""The list of denoisers in a dialog: those that can run can be chosen, the others say what they lack."""
+"""What both export dialogs let a person choose: the method, the format, lossless or not."""
 
 from __future__ import annotations
 
@@ -6,10 +6,38 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QStandardItemModel
-from PySide6.QtWidgets import QComboBox
+from PySide6.QtWidgets import QCheckBox, QComboBox
+
+from echoq_desktop.export.formats import FORMATS
 
 if TYPE_CHECKING:
     from echoq_desktop.session import Session
+
+
+def method_box(session: Session) -> QComboBox:
+    """Which denoiser: those that can run can be chosen, the others say what they lack."""
+    box = QComboBox()
+    box.setAccessibleName("Method")
+    box.setToolTip("Which denoiser's result to write")
+    fill_methods(box, session)
+    return box
+
+
+def format_box() -> QComboBox:
+    """Which of FORMATS, in their order; `currentData()` is the suffix."""
+    box = QComboBox()
+    box.setAccessibleName("Format")
+    box.setToolTip("The kind of file to write for a loop")
+    for each in FORMATS:
+        box.addItem(each.title, each.suffix)
+    return box
+
+
+def lossless_box() -> QCheckBox:
+    """Whether video keeps every grey level."""
+    box = QCheckBox("Lossless, for measuring")
+    box.setToolTip("Keep every grey level, in larger files that fewer players show; lossy video alone can raise gCNR")
+    return box
 
 
 def fill_methods(box: QComboBox, session: Session) -> None:
