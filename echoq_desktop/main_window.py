@@ -24,6 +24,7 @@ from echoq_desktop.player.panes import PaneArea
 from echoq_desktop.player.transport import Player, TransportBar
 from echoq_desktop.player.view import ViewState
 from echoq_desktop.preferences import settings_path
+from echoq_desktop.reading import ReadingBar
 from echoq_desktop.view_actions import ViewActions
 from echoq_desktop.view_bar import ViewBar
 
@@ -119,6 +120,8 @@ class MainWindow(QMainWindow):
         self.lossy.hide()
         notice = QLabel(NOTICE)
         notice.setStyleSheet(f"color: {theme.TEXT}; padding: 0 8px; font-weight: 600;")
+        self.reading = ReadingBar(self.session)
+        bar.addPermanentWidget(self.reading)
         bar.addPermanentWidget(self.lossy)
         bar.addPermanentWidget(notice)
 

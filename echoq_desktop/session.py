@@ -97,10 +97,17 @@ class Session(QObject):
             if entry.opened.path == path:
                 self.select(entry.opened.loop_id)
                 return entry.opened.loop_id
+        if path in self.opening.values():
+            return next(job for job, waiting in self.opening.items() if waiting == path)
         job = self.engine.open(path)
         self.opening[job] = path
         self.opening_changed.emit()
         return job
+
+    def cancel_opening(self) -> None:
+        """Stop reading the files that are not open yet; each is gone from `opening` once the worker let go."""
+        for job in list(self.opening):
+            self.engine.cancel(job)
 
     def select(self, loop_id: int) -> None:
         """Show another open loop at the frame where it was left."""

@@ -64,16 +64,11 @@ def running() -> list[str]:
     return sorted(job.title for job in _running.values())
 
 
-class JobProgress(QWidget):
-    """One job's bar. `state` is "running", "finished", "failed" or "cancelled"."""
+class ProgressLine(QWidget):
+    """What is going on, a bar, the time left and a Cancel button, in one line."""
 
-    ended = Signal(str, object)  # state; the result (dict) when finished, one sentence when failed, else None
-
-    def __init__(self, engine: Engine, job: int, title: str, parent: QWidget | None = None) -> None:
+    def __init__(self, title: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.engine, self.job, self.title = engine, job, title
-        self.state = "running"
-        self._left = TimeLeft()
         self.bar = QProgressBar()
         self.bar.setRange(0, 0)  # busy until the first figure comes
         self.bar.setTextVisible(False)
@@ -84,15 +79,34 @@ class JobProgress(QWidget):
         self.time = QLabel()
         self.time.setAccessibleName("Time left")
         self.cancel_button = QPushButton("Cancel")
-        self.cancel_button.setToolTip(f"Cancel {title}; nothing half-written stays behind")
         self.cancel_button.setAccessibleName(f"Cancel {title}")
         self.cancel_button.setStyleSheet("padding: 0 10px;")  # a status bar that stays as low as it was
-        self.cancel_button.clicked.connect(self.cancel)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(SPACE, 0, SPACE, 0)
         layout.setSpacing(SPACE)
         for widget, stretch in ((self.label, 1), (self.bar, 1), (self.time, 0), (self.cancel_button, 0)):
             layout.addWidget(widget, stretch)
+
+    def show_share(self, done: int, total: int, left: float | None) -> None:
+        """Fill the bar to done / total, and say how long it still takes (seconds, None: not known)."""
+        self.bar.setRange(0, BAR_STEPS if total > 0 else 0)
+        if total > 0:
+            self.bar.setValue(round(BAR_STEPS * done / total))
+        self.time.setText(time_left_text(left))
+
+
+class JobProgress(ProgressLine):
+    """One job's bar. `state` is "running", "finished", "failed" or "cancelled"."""
+
+    ended = Signal(str, object)  # state; the result (dict) when finished, one sentence when failed, else None
+
+    def __init__(self, engine: Engine, job: int, title: str, parent: QWidget | None = None) -> None:
+        super().__init__(title, parent)
+        self.engine, self.job, self.title = engine, job, title
+        self.state = "running"
+        self._left = TimeLeft()
+        self.cancel_button.setToolTip(f"Cancel {title}; nothing half-written stays behind")
+        self.cancel_button.clicked.connect(self.cancel)
         engine.progress.connect(self._on_progress)
         engine.finished.connect(self._on_finished)
         engine.failed.connect(self._on_failed)
@@ -106,13 +120,6 @@ class JobProgress(QWidget):
             self.cancel_button.setEnabled(False)
             self.label.set_text(f"Cancelling {self.title}")
             self.engine.cancel(self.job)
-
-    def show_share(self, done: int, total: int, left: float | None) -> None:
-        """Fill the bar to done / total, and say how long it still takes (seconds, None: not known)."""
-        self.bar.setRange(0, BAR_STEPS if total > 0 else 0)
-        if total > 0:
-            self.bar.setValue(round(BAR_STEPS * done / total))
-        self.time.setText(time_left_text(left))
 
     def _on_progress(self, job: int, done: int, total: int, text: str) -> None:
         if job == self.job and self.state == "running":

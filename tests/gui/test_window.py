@@ -19,6 +19,7 @@ from echoq_desktop.engine import Engine
 from echoq_desktop.main_window import NOTICE, MainWindow
 from echoq_desktop.preferences import Preferences
 from echoq_desktop.session import Session
+from tests import make_files
 
 # opening and playing
 
@@ -303,3 +304,21 @@ def test_the_sample_opens_with_its_regions(window: MainWindow, qtbot: Any) -> No
     assert window.player.clock.playing
     assert window.session.regions.lv and window.session.regions.myocardium
     assert not window.session.unsaved()
+
+
+def test_reading_shows_how_far_it_is_and_can_be_stopped(
+    window: MainWindow, heart: Path, qtbot: Any, tmp_path: Path
+) -> None:
+    frames = make_files.sector_frames(2, 480, 640)
+    paths = [tmp_path / "long.dcm", tmp_path / "longer.dcm"]
+    for path in paths:
+        make_files.write_dicom(path, frames, syntax=make_files.JPEG_2000_LOSSLESS, repeat=150)
+    window.documents.open([*paths, paths[0]])
+    assert list(window.session.opening.values()) == paths  # the same file twice is one
+    line = window.reading
+    qtbot.waitUntil(lambda: line.isVisible() and 0 < line.bar.value() < line.bar.maximum(), timeout=20_000)
+    assert "long.dcm and 1 more" in line.label.accessibleName()
+    qtbot.mouseClick(line.cancel_button, LEFT)
+    qtbot.waitUntil(lambda: not window.session.opening, timeout=5000)
+    assert not line.isVisible()
+    assert [opened.path for opened in window.session.loops] == [heart]
