@@ -83,7 +83,7 @@ def _rates(painter: QPainter, pane: Pane, session: Session, view: View, foot: QR
         rate = f"{loop.fps:.1f} fps acquired" + (" (assumed)" if loop.times_assumed else "")
         if pane.shown_fps > 0:
             rate += f"  ·  {pane.shown_fps:.1f} shown"
-    known = [f"HR {loop.heart_rate:.0f}" if loop.heart_rate else "", opened.summary.get("view", "")]
+    known = [f"HR {loop.heart_rate:.0f}" if loop.heart_rate else "", opened.summary.get("View", "")]
     if len(pane.names) == 2:
         known.append(f"{session.frame + 1} / {len(loop)}")
     _both_ends(painter, foot, rate, "   ".join(text for text in known if text))

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CODE = re.compile(r"[A-Z0-9_. ]{1,64}")
+_VIEW_WORD = r"\b(apical|parasternal|subcostal|suprasternal|chamber|axis)\b"
+_VIEW = re.compile(rf"A[2-5]C|PLAX|PSAX|[\w ,()-]{{0,40}}{_VIEW_WORD}[\w ,()-]{{0,40}}", re.I)
 
 CENTIMETRES = 3
 FRAME_TIME_TAG = 0x00181063
@@ -69,6 +71,16 @@ def code(data: Dataset, keyword: str) -> str:
     """
     found = value(data, keyword, str, "").strip(" \0")
     return found if _CODE.fullmatch(found) else ""
+
+
+def view_label(data: Dataset) -> str:
+    """The view's name ("Apical four chamber", "A4C"); empty when there is none that reads like a view.
+
+    ViewCodeSequence (0054,0220), else ViewName (0008,212A). A view's word must be in it, so that nothing private shows.
+    """
+    coded = value(data, "ViewCodeSequence", lambda item: str(item.CodeMeaning), "")
+    found = (text.strip(" \0") for text in (coded, value(data, "ViewName", str, "")))
+    return next((text for text in found if _VIEW.fullmatch(text)), "")
 
 
 def frame_times(data: Dataset, count: int) -> tuple[NDArray[np.float64], bool, tuple[str, ...]]:

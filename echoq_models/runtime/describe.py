@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from echoq_models.cine.dicom_header import view_label
 from echoq_models.cine.loop import CineLoop
 from echoq_models.cine.sector import Sector, Spacing
 
@@ -35,6 +36,7 @@ def facts(loop: CineLoop, sector: Sector | None = None, spacing: Spacing | None 
         "colour": loop.colour is not None,
         "tinted": loop.tint is not None,
         "lossy": list(loop.lossy),
+        "view": view_label(loop.header) if loop.header is not None else "",
         "heart_rate": loop.heart_rate,
         "r_waves_ms": list(loop.r_waves_ms),
         "regions": [
@@ -66,6 +68,8 @@ def lines(found: dict[str, Any]) -> dict[str, str]:
         assumed = ", assumed: the file states none" if found["times_assumed"] else ""
         out["Rate"] = f"{found['fps']:.1f} frames per second{assumed}"
         out["Length"] = f"{found['duration_ms'] / 1000:.2f} s"
+    if found["view"]:
+        out["View"] = found["view"]
     if found["heart_rate"]:
         out["Heart rate"] = f"{found['heart_rate']:.0f} per minute"
     if box := found["sector"]:

@@ -10,7 +10,7 @@ import pytest
 from pydicom import Dataset
 
 from echoq_models.cine import read
-from echoq_models.cine.dicom_header import frame_times, heart_rate, lossy_steps, regions
+from echoq_models.cine.dicom_header import frame_times, heart_rate, lossy_steps, regions, view_label
 from tests import make_files as make
 
 FRAME_TIME, FRAME_TIME_VECTOR = 0x00181063, 0x00181065
@@ -147,3 +147,15 @@ def test_lossy_history() -> None:
     assert lossy_steps(twice, make.JPEG_2000) == ("JPEG", "JPEG 2000")
     assert lossy_steps(twice, make.RLE) == ("JPEG", "JPEG 2000")
     assert lossy_steps(header(LossyImageCompression="01"), make.RLE) == ("unnamed lossy compression",)
+
+
+def test_a_view_is_told_and_nothing_else_that_stands_in_its_place() -> None:
+    from pydicom.dataset import Dataset
+
+    coded = Dataset()
+    coded.CodeMeaning = "Apical four chamber"
+    assert view_label(header(ViewCodeSequence=[coded])) == "Apical four chamber"
+    assert view_label(header(ViewName="A4C")) == "A4C"
+    coded.CodeMeaning = "Doe^Jane"
+    assert view_label(header(ViewCodeSequence=[coded], ViewName="DOE JANE")) == ""
+    assert view_label(header()) == ""
