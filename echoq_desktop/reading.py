@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from echoq_desktop.session import Session
 
 SHOW_MS = 400  # most files are read before a bar could be looked at
-WIDTH = 420
+WIDTH = 560
 
 
 class ReadingBar(ProgressLine):

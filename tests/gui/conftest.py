@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,23 +32,34 @@ def own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
-def window_engine(qapp: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """One worker for all tests here, with a simple denoiser of the tests."""
+def _engine(qapp: Any, folder: Path, *methods: str) -> Iterator[Engine]:
+    """A worker with simple denoisers of the tests; the property "known" keeps what it said it can run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(PLUGINS))
-        options = EngineOptions(
-            extra_denoisers=(f"quick_denoisers:{METHOD}",), temporary=tmp_path_factory.mktemp("frames")
-        )
-        made = Engine(options=options)
+        extra = tuple(f"quick_denoisers:{name}" for name in methods)
+        made = Engine(options=EngineOptions(extra_denoisers=extra, temporary=folder))
         heard: list[object] = []
         made.methods.connect(heard.append)
         made.start()
-        while not heard:
+        until = time.monotonic() + 60
+        while not heard and time.monotonic() < until:
             qapp.processEvents()
+            time.sleep(0.01)
         made.setProperty("known", heard[0])
         yield made
         made.close()
+
+
+@pytest.fixture(scope="session")
+def window_engine(qapp: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """One worker for all tests of the window."""
+    yield from _engine(qapp, tmp_path_factory.mktemp("frames"), METHOD)
+
+
+@pytest.fixture(scope="module")
+def engine(qapp: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """One worker for the tests of a module of docks or dialogs."""
+    yield from _engine(qapp, tmp_path_factory.mktemp("frames"), "darken", "slow", "refusing")
 
 
 @pytest.fixture

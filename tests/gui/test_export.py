@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QMainWindow, QMessageBox
 
-from echoq_desktop.engine import Engine, EngineOptions
+from echoq_desktop.engine import Engine
 from echoq_desktop.export import files, progress
 from echoq_desktop.export.dialogs import BatchDialog, ExportDialog
 from echoq_desktop.export.formats import FORMATS, with_format
@@ -24,27 +23,7 @@ from echoq_models.cine import read
 from echoq_models.runtime.batch import SUMMARY
 from tests.make_files import sector_frames
 
-PLUGINS = Path(__file__).parent.parent / "runtime" / "plugins"
-QUICK = tuple(f"quick_denoisers:{name}" for name in ("darken", "slow", "refusing"))
 SIZE = (48, 64)
-
-
-@pytest.fixture(scope="module")
-def engine(qapp: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """One worker for all tests here, with the quick denoisers."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(PLUGINS))
-        made = Engine(options=EngineOptions(extra_denoisers=QUICK, temporary=tmp_path_factory.mktemp("frames")))
-        known: list[object] = []
-        made.methods.connect(known.append)
-        made.start()
-        until = time.monotonic() + 60
-        while not known and time.monotonic() < until:
-            qapp.processEvents()
-            time.sleep(0.01)
-        made.setProperty("known", known[0])
-        yield made
-        made.close()
 
 
 def loop_file(path: Path, frames: int = 6, seed: int = 0) -> Path:

@@ -15,7 +15,7 @@ from pydicom import examples
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QGuiApplication, QImage
 
-from echoq_desktop.engine import Engine, EngineOptions
+from echoq_desktop.engine import Engine
 from echoq_desktop.panels.quality import QualityPanel
 from echoq_desktop.panels.quality_report import ROWS
 from echoq_desktop.session import Session
@@ -25,8 +25,6 @@ from echoq_models.metrics.contrast import cnr, contrast
 from echoq_models.metrics.gcnr import gcnr, loop_gcnr, median_ci, null_gcnr
 from echoq_models.regions import FrameRegions, Regions
 
-PLUGINS = Path(__file__).parent.parent / "runtime" / "plugins"
-QUICK = tuple(f"quick_denoisers:{name}" for name in ("darken", "slow", "refusing"))
 HEART = Path(examples.get_path("ybr_color"))
 METHOD = "darken"
 CAVITY = np.array([[163.0, 86], [175, 84], [187, 92], [190, 102], [190, 114], [183, 121], [157, 127], [157, 118]])
@@ -35,24 +33,6 @@ WALLS = (
     np.array([[196.0, 98], [204, 98], [207, 110], [207, 126], [199, 126]]),
 )
 REGIONS = Regions((CAVITY,), WALLS)
-
-
-@pytest.fixture(scope="module")
-def engine(qapp: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """One worker for all tests here, with the quick denoisers."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(PLUGINS))
-        made = Engine(options=EngineOptions(extra_denoisers=QUICK, temporary=tmp_path_factory.mktemp("frames")))
-        heard: list[object] = []
-        made.methods.connect(heard.append)
-        made.start()
-        until = time.monotonic() + 60
-        while not heard and time.monotonic() < until:
-            qapp.processEvents()
-            time.sleep(0.01)
-        made.setProperty("known", heard[0])
-        yield made
-        made.close()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QMainWindow, QPushButton
 
-from echoq_desktop.engine import Engine, EngineOptions
+from echoq_desktop.engine import Engine
 from echoq_desktop.help import AboutDialog, ShortcutsDialog, crash_report, install_crash_dialog
 from echoq_desktop.panels.loop_info import LoopPanel, facts_text
 from echoq_desktop.panels.regions import RegionsPanel, places_of, without
@@ -27,15 +27,6 @@ from echoq_models.regions import FrameRegions, Regions
 HEART = Path(examples.get_path("ybr_color"))
 SQUARE = np.array([[150.0, 80], [169, 80], [169, 99], [150, 99]])  # 20 x 20 pixels: the outline counts
 BAND = np.array([[100.0, 110], [139, 110], [139, 119], [100, 119]])  # 40 x 10 pixels
-
-
-@pytest.fixture(scope="module")
-def engine(qapp: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """One worker for all tests here."""
-    made = Engine(options=EngineOptions(temporary=tmp_path_factory.mktemp("frames")))
-    made.start()
-    yield made
-    made.close()
 
 
 @pytest.fixture

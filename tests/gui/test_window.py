@@ -13,7 +13,7 @@ import pytest
 from hands import HEART, LEFT, LV, METHOD, MYOCARDIUM, apart, at, destroy, drag, draw, key, open_path
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent, QKeySequence
-from PySide6.QtWidgets import QMessageBox
+from PySide6.QtWidgets import QMessageBox, QToolButton
 
 from echoq_desktop.engine import Engine
 from echoq_desktop.main_window import NOTICE, MainWindow
@@ -83,6 +83,23 @@ def test_trim_keys(window: MainWindow, heart: Path, qtbot: Any) -> None:
     assert not window.actions_by_name["one_beat"].isEnabled()  # this file knows no beat
 
 
+def test_one_beat(window: MainWindow, qtbot: Any, tmp_path: Path) -> None:
+    frames = make_files.sector_frames(50)
+    open_path(window, qtbot, make_files.write_dicom(tmp_path / "beat.dcm", frames, HeartRate=75))  # 800 ms, 40 a frame
+    clock = window.player.clock
+    clock.pause()
+    clock.seek(10)
+    key(window, qtbot, Qt.Key.Key_B)
+    assert clock.trim == (10, 29)
+    clock.clear_trim()
+    waves = {"HeartRate": 75, "RWaveTimeVector": [120.0, 960.0, 1760.0]}
+    open_path(window, qtbot, make_files.write_dicom(tmp_path / "waves.dcm", frames, **waves))
+    clock.pause()
+    clock.seek(30)
+    key(window, qtbot, Qt.Key.Key_B)
+    assert clock.trim == (24, 43)  # between the R waves at 960 and 1760 ms
+
+
 def test_speed(window: MainWindow, heart: Path, qtbot: Any) -> None:
     key(window, qtbot, Qt.Key.Key_Minus)
     assert window.player.clock.speed == 0.75 and window.transport.speed.currentText() == "0.75×"
@@ -140,6 +157,33 @@ def test_wipe_has_a_draggable_edge_and_swap_changes_sides(window: MainWindow, he
     assert {*shown, *window.panes.shown[0].names} == {"original", METHOD}
     window.actions_by_name["side"].trigger()
     assert [pane.names for pane in window.panes.shown] == [(METHOD,), ("original",)]
+
+
+def test_difference_shows_what_was_removed(window: MainWindow, heart: Path, qtbot: Any) -> None:
+    denoised = window.panes.shown[1]
+    qtbot.waitUntil(lambda: denoised.painted.get(METHOD) == (0, True), timeout=30_000)
+    before, original = denoised.grab().toImage(), window.panes.shown[0].grab().toImage()
+    key(window, qtbot, Qt.Key.Key_0)
+    assert window.state.view.difference and window.actions_by_name["difference"].isChecked()
+    assert denoised.grab().toImage() != before and window.panes.shown[0].grab().toImage() == original
+    key(window, qtbot, Qt.Key.Key_0)
+    assert denoised.grab().toImage() == before
+
+
+def test_the_keyboard_stays_with_the_pictures(window: MainWindow, heart: Path, qtbot: Any) -> None:
+    window.activateWindow()
+    pane, play = window.panes.shown[0], window.actions_by_name["play"]
+    pane.setFocus()
+    qtbot.waitUntil(pane.hasFocus, timeout=5000)
+    button = next(each for each in window.transport.findChildren(QToolButton) if each.defaultAction() is play)
+    qtbot.mouseClick(button, LEFT)
+    assert window.player.clock.playing and pane.hasFocus()
+    button.setFocus(Qt.FocusReason.TabFocusReason)
+    assert button.hasFocus() and not play.shortcuts()  # Space presses the button, once
+    qtbot.keyClick(button, Qt.Key.Key_Space)
+    assert not window.player.clock.playing
+    pane.setFocus()
+    assert [each.toString() for each in play.shortcuts()] == ["Space"]
 
 
 def test_panes_are_hidden_but_never_all(window: MainWindow, heart: Path, qtbot: Any) -> None:

@@ -168,7 +168,8 @@ def test_loops_open_and_panes_fill_during_a_batch(heard: Recorder, heart: Path, 
     opened = heard.open(heart)
     pane = heard.engine.denoise(opened.loop_id, "darken", Settings(), 0)
     assert heard.end(pane, 5)[0] == "finished"
-    assert heard.end(heard.engine.export(opened.loop_id, output / "now.npz", ExportOptions(method="darken")), 5)
+    export = heard.engine.export(opened.loop_id, output / "now.npz", ExportOptions(method="darken"))
+    assert heard.end(export, 5)[0] == "finished"
     ended: list[Any] = [item for item in heard.heard if item[0] in ("finished", "cancelled") and item[1] == job]
     assert ended == []
     heard.engine.cancel(job)
