@@ -150,11 +150,17 @@ from echoq_desktop import app, cli, display
 class Window(app.MainWindow):
     def showEvent(self, event):
         super().showEvent(event)
+        self.session.frame_changed.connect(self.tell)
         print("open", file=sys.stderr, flush=True)
+    def tell(self, frame):
+        if self.player.clock.playing and frame > 3:
+            drawn = self.session.regions
+            both = bool(drawn.lv and drawn.myocardium)
+            print("playing", self.session.current.path, both, file=sys.stderr, flush=True)
 app.MainWindow = Window
 display.missing = lambda: None  # offscreen counts as a display here
 if __name__ == "__main__":
-    sys.exit(cli.main(["open", sys.argv[1]]))
+    sys.exit(cli.main(sys.argv[1:]))
 """
 
 
@@ -164,7 +170,19 @@ def test_ctrl_c_closes_the_window(echoq_environment: dict[str, str], tmp_path: P
     own = {"QT_QPA_PLATFORM": "offscreen", "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
     loop, _ = resources.sample()
     code, said = interrupted(
-        ["window.py", str(loop)], {**echoq_environment, **own}, tmp_path, lambda line: line.strip() == "open"
+        ["window.py", "open", str(loop)], {**echoq_environment, **own}, tmp_path, lambda line: line.strip() == "open"
     )
     assert code == 130, said
     assert "Traceback" not in said
+
+
+@POSIX
+def test_the_first_start_plays_the_sample_with_its_regions(echoq_environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "window.py").write_text(WINDOW, encoding="utf-8")
+    own = {"QT_QPA_PLATFORM": "offscreen", "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+    own["XDG_DATA_HOME"] = str(tmp_path)
+    code, said = interrupted(
+        ["window.py"], {**echoq_environment, **own}, tmp_path, lambda line: line.startswith("playing")
+    )
+    assert code == 130, said
+    assert f"playing {resources.sample()[0]} True" in said
