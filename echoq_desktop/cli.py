@@ -297,6 +297,8 @@ def gcnr(
             f"warning: regions of {found['lv_pixels']} and {found['myocardium_pixels']} pixels are small: "
             f"two equal distributions would read {found['null_gcnr']:.2f}"
         )
+    if found["lossy"]:
+        complain(f"warning: lossy source ({', '.join(found['lossy'])}): lossy compression can raise gCNR")
 
 
 def _medians(found: dict[str, Any]) -> str:

@@ -118,6 +118,9 @@ def test_gcnr_for_people(fan_file: Path, fan_roi: Path, capsys: Captured) -> Non
     assert len(out.splitlines()) == 1 + 3 + 1 + 2
     assert "95 % CI" in out
     assert "small" in err
+    assert "lossy" not in err
+    assert run("gcnr", resources.sample()[0], "--roi", resources.sample()[1]) == 0
+    assert "lossy source (JPEG baseline)" in capsys.readouterr().err
 
 
 def test_denoise_and_measure_with_bm3d(fan_file: Path, fan_roi: Path, tmp_path: Path, capsys: Captured) -> None:

@@ -12,7 +12,6 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTab
 from echoq_desktop.theme import ACCENT, ERROR, GOOD, MUTED, TEXT
 
 COLUMNS = ("File", "State", "Reason")
-STATES = ("running", "done", "failed", "skipped", "cancelled")
 COLOURS = {"running": ACCENT, "done": GOOD, "failed": ERROR, "skipped": MUTED, "cancelled": MUTED}
 STATE_ROLE = Qt.ItemDataRole.UserRole
 

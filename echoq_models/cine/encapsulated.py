@@ -8,7 +8,6 @@ from struct import unpack
 from typing import BinaryIO
 
 _ITEM = 0xFFFEE000
-_END = 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
 
 

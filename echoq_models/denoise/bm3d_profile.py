@@ -58,4 +58,3 @@ FAST = Profile(
     hard=Step(N_step=6, N_S=25),
     wiener=Step(N2=16, N_step=5, N_S=25, tau_match=400.0, tau_noise=(0.0, 1.0)),
 )
-PROFILES = {profile.name: profile for profile in (NORMAL, FAST)}

@@ -117,7 +117,7 @@ def save_still(loop: CineLoop, t: int, panes: Mapping[str, NDArray[np.uint8]], p
 
 
 def save_table(found: Mapping[str, Any], path: Path) -> None:
-    """The gCNR of each frame, one column for each method. Raises OutputError."""
+    """The gCNR of each frame (counted from 1), one column for each method. Raises OutputError."""
     names = list(found["methods"])
     part = path.with_name(f"{path.name}.part")
     try:
@@ -125,7 +125,7 @@ def save_table(found: Mapping[str, Any], path: Path) -> None:
             table = csv.writer(file)
             table.writerow(["frame", "time_ms", *names])
             for t, time_ms in enumerate(found["times_ms"]):
-                table.writerow([t, time_ms, *(found["methods"][name]["gcnr"][t] for name in names)])
+                table.writerow([t + 1, time_ms, *(found["methods"][name]["gcnr"][t] for name in names)])
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
