@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from echoq_desktop.session import Session
 
 ORIGINAL = "original"
+_VERSIONS = count()  # no two series share one, also not those of two loops
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,11 @@ class Series:
     fresh: NDArray[np.bool_]
     median: MedianCI | None = None
     asked: bool = False  # whether the median is on its way
-    version: int = 0  # a median of an older version is thrown away
+    version: int = field(default_factory=lambda: next(_VERSIONS))  # a median of another version is thrown away
 
     def drop(self, frames: list[int] | None = None) -> None:
         """Forget that these frames (or all) are up to date."""
-        self.version += 1
+        self.version = next(_VERSIONS)
         self.median, self.asked = None, False
         self.fresh[... if frames is None else frames] = False
 
@@ -225,8 +227,8 @@ class LoopNumbers(QObject):
         if opened is None:
             return None
         if pane not in self._state.series:
-            count = len(opened.loop)
-            self._state.series[pane] = Series(np.full((count, 3), np.nan), np.zeros(count, dtype=bool))
+            frames = len(opened.loop)
+            self._state.series[pane] = Series(np.full((frames, 3), np.nan), np.zeros(frames, dtype=bool))
         return self._state.series[pane]
 
     def _slice(self) -> None:
@@ -263,11 +265,11 @@ class LoopNumbers(QObject):
     def _ready(self, pane: str) -> NDArray[np.bool_]:
         """Which frames of a pane there are, bool (T,)."""
         opened = self._session.current
-        count = len(opened.loop) if opened is not None else 0
+        frames = len(opened.loop) if opened is not None else 0
         if pane == ORIGINAL:
-            return np.ones(count, dtype=bool)
+            return np.ones(frames, dtype=bool)
         result = self._session.result(pane)
-        return np.zeros(count, dtype=bool) if result is None else np.asarray(result.done, dtype=bool)
+        return np.zeros(frames, dtype=bool) if result is None else np.asarray(result.done, dtype=bool)
 
     def _ask_medians(self) -> None:
         """Start the confidence interval of each pane whose last frame was just measured."""

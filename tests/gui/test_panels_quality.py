@@ -177,6 +177,21 @@ def test_after_a_drag_the_curve_is_measured_again_in_short_slices(
     assert np.median(slices) < 0.03
 
 
+def test_a_median_that_comes_late_is_not_taken_for_that_of_the_next_loop(
+    panel: QualityPanel, session: Session, qtbot: Any, tmp_path: Path
+) -> None:
+    before = panel.numbers.series("original")
+    assert before is not None and before.median is not None
+    other = tmp_path / "other.dcm"
+    other.write_bytes(HEART.read_bytes())
+    with qtbot.waitSignal(session.current_changed, timeout=20_000):
+        session.open_path(other)
+    now = panel.numbers._series("original")
+    assert now is not None and now is not before
+    panel.numbers._keep_median("original", before.version, before.median)
+    assert now.median is None
+
+
 def test_a_new_result_replaces_the_old_figures(panel: QualityPanel, session: Session, qtbot: Any) -> None:
     before = panel.numbers.series(METHOD)
     assert before is not None and before.fresh.all()
