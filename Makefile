@@ -39,6 +39,7 @@ format: $(READY_DEV) ## put the code into its form
 
 bench: $(READY_DEV) libs ## measure speed and memory on this machine
 	QT_QPA_PLATFORM=offscreen $(BIN)/python -m tests.benchmarks.bench_denoise
+	QT_QPA_PLATFORM=offscreen $(BIN)/python tests/benchmarks/bench_player.py
 
 wheel: $(READY_DEV) ## build the wheel into dist/
 	$(BIN)/python -m build --wheel --no-isolation
