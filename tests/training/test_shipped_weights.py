@@ -1,0 +1,65 @@
+"""What the shipped `fast` weights promise, on a few held-out frames through the person's own door."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from echoq_models.cine import read
+from echoq_models.denoise.architectures import build
+from echoq_models.metrics.fidelity import psnr
+from echoq_models.metrics.gcnr import gcnr
+from echoq_models.regions import load as load_regions
+from echoq_models.weights import store
+from training import evaluate
+
+
+@pytest.fixture(autouse=True)
+def shipped_only(monkeypatch, tmp_path):
+    monkeypatch.setenv("ECHOQ_WEIGHTS", str(tmp_path))
+
+
+def test_the_card_is_whole_and_the_network_small():
+    card, tensors = store.load("fast")
+    for text in (card.recipe, card.data, card.trained, card.intended_use, card.limits, card.licence):
+        assert text
+    assert card.output == "gain"
+    assert card.figures["fast gCNR median"] >= 0.90
+    network = build(dict(card.architecture)).eval()
+    network.load_state_dict(tensors)
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network(torch.rand(1, 1, 256, 256))
+    assert counter.get_total_flops() / 2 <= 1.2e9
+    assert store.find("fast").path.stat().st_size < 4 * 2**20
+
+
+def test_haze_goes_and_the_clean_twin_comes_nearer():
+    data = evaluate.held_out(16, seed=4_242_424)
+    result = evaluate.denoise("fast", data.noisy)
+    assert np.median(data.gcnr(data.noisy)) < 0.70
+    assert np.median(data.gcnr(result)) >= 0.88
+    assert np.median(data.psnr(result) - data.psnr(data.noisy)) > 3.0
+
+
+def test_nothing_is_ever_brightened():
+    data = evaluate.held_out(4, seed=11)
+    result = evaluate.denoise("fast", data.noisy)
+    assert (result <= data.noisy).all()
+
+
+def test_no_chamber_is_painted_into_structureless_speckle():
+    figures = evaluate.invention_figures("fast", evaluate.Sizes(structureless=8))
+    assert figures["structureless darkest gain median"] >= 0.84
+
+
+def test_a_published_hazy_frame_clears_and_its_walls_stay(realdata):
+    loop = read(realdata / "a4c" / "hazy_1.png")
+    lv, muscle = load_regions(realdata / "a4c" / "hazy_1.roi.json").masks(loop.size)
+    before = loop.frames[0]
+    after = evaluate.denoise("fast", loop.frames)[0]
+    assert gcnr(before, lv, muscle) == pytest.approx(0.600, abs=0.003)
+    assert gcnr(after, lv, muscle) >= 0.85
+    assert after[muscle].mean() > 0.7 * before[muscle].mean()
+    near_field = (slice(25, 60), slice(110, 146))  # buried in haze: there is nothing to be found
+    assert after[near_field].mean() > 0.6 * before[near_field].mean()
+    assert psnr(before, after) < 40
