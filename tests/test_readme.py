@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echoq_models import resources
 from tests.shared import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -85,9 +84,6 @@ def test_echoq_command(
     if line == "echoq":  # the window has no display here: it does its job into files, once for all tests
         assert request.getfixturevalue("headless_run")[1].returncode == 0
         return
-    needs_fast = "fast" in line or ("denoise" in line and "--method" not in line)
-    if needs_fast and not resources.path("weights", "fast.safetensors").is_file():
-        pytest.skip("fast has no weights yet")
     if "--snapshot" in line:
         echoq_environment["QT_QPA_PLATFORM"] = "offscreen"
     if "import" in line:
@@ -107,8 +103,6 @@ def test_echoq_command(
 @pytest.mark.slow
 @pytest.mark.parametrize("line", TRAINING)
 def test_training_command(line: str, desk: Path, echoq_environment: dict[str, str]) -> None:
-    if "--weights fast" in line and not resources.path("weights", "fast.safetensors").is_file():
-        pytest.skip("fast has no weights yet")
     stage = shlex.split(line)[3]
     for option in SHORTER[stage]:
         assert not option.startswith("--") or option in README, f"the README does not name {option}"

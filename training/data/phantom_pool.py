@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.phantom.simulate import seeded, simulate
+from training.phantom.simulate import PhantomBatch, seeded, simulate, simulate_structureless
 
 CHANGE_SCALE = 400.0  # change is stored as round(-400 change): -0.64..0 in steps of about 0.6 grey levels
 FIELDS = ("noisy", "target", "change", "confidence", "sector")
@@ -28,7 +28,8 @@ FIELDS = ("noisy", "target", "change", "confidence", "sector")
 class PoolConfig:
     """frames: size of the pool.  shard: frames a shard.  workers: processes that draw.  seed: of the first shard.
     live: draw anew for every step instead, on the training device ("auto": on CUDA only).
-    dimmed: share of frames shown darker, by up to three."""
+    dimmed: share of frames shown darker, by up to three.  structureless: share of frames of uniform tissue without
+    haze; without them about one such frame in seven came out with a chamber painted into it."""
 
     frames: int = 9216
     shard: int = 128
@@ -36,6 +37,7 @@ class PoolConfig:
     seed: int = 1000
     live: str = "auto"
     dimmed: float = 0.3
+    structureless: float = 0.12
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,17 @@ class TrainingBatch:
     sector: Tensor
 
 
+def _draw(size: int, generator: torch.Generator, rng: np.random.Generator, config: PoolConfig) -> PhantomBatch:
+    """Phantom frames; now and then a whole batch of structureless ones, which must come out as they went in."""
+    return (simulate_structureless if rng.random() < config.structureless else simulate)(size, generator)
+
+
 def _write_shard(folder: Path, number: int, config: PoolConfig) -> None:
     generator = seeded(config.seed + number)
+    rng = np.random.default_rng(config.seed + number)
     parts: dict[str, list[NDArray[np.uint8]]] = {name: [] for name in FIELDS}
     for _ in range(0, config.shard, 16):
-        batch = simulate(min(16, config.shard), generator)
+        batch = _draw(min(16, config.shard), generator, rng, config)
         values = {
             "noisy": batch.noisy * 255,
             "target": batch.target * 255,
@@ -150,7 +158,7 @@ def live_batches(size: int, seed: int, device: torch.device, config: PoolConfig)
     """Fresh frames for every step, drawn on `device` and varied as those of a pool are."""
     generator, rng = seeded(seed, device), np.random.default_rng(seed)
     while True:
-        b = simulate(size, generator)
+        b = _draw(size, generator, rng, config)
         drawn = TrainingBatch(b.noisy, b.target, b.change, b.confidence, b.sector.float())
         yield _varied(drawn, rng, config.dimmed, device)
 
