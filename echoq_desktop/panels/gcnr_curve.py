@@ -79,6 +79,7 @@ class GcnrCurve(pg.PlotWidget):
                 plot.addItem(item)
             self._lines[pane] = items
         plot.setXRange(1, max(count, 2), padding=0.02)
+        plot.getAxis("bottom").setTicks([[(1, "1")]] if count == 1 else None)  # a still has no frame 1.2
         self._playhead.setVisible(count > 0)
 
     def set_values(self, pane: str, values: NDArray[np.float64], fresh: NDArray[np.bool_]) -> None:
