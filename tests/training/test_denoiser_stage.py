@@ -68,11 +68,11 @@ def small_network() -> torch.nn.Module:
 
 def test_training_lowers_the_loss(tmp_path):
     batch, loss = small_batch(), gain_loss(LossConfig())
-    config = TrainConfig(batch=2, steps=40, warmup=5, log_every=1000, bfloat16=False)
+    config = TrainConfig(batch=2, steps=60, warmup=5, lr=1e-2, log_every=1000, bfloat16=False)
     trainer = Trainer(small_network(), tmp_path, config, torch.device("cpu"))
-    before = float(loss(trainer.model, batch)[0])
+    before = float(loss(trainer.model, batch)[0].detach())
     trainer.run(iter(lambda: batch, None), loss)
-    assert float(loss(trainer.model, batch)[0]) < 0.8 * before
+    assert float(loss(trainer.model, batch)[0].detach()) < 0.5 * before
 
 
 def test_a_resumed_run_equals_an_undisturbed_one(tmp_path):
