@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     import torch
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 @app.callback()
@@ -33,7 +33,10 @@ def denoiser(
     from training import denoiser as stage
     from training.publish import publish
 
-    recipe = stage.read_recipe(config)
+    try:
+        recipe = stage.read_recipe(config)
+    except (TypeError, ValueError) as error:  # ValueError: not TOML, or not text
+        raise typer.BadParameter(f"{config} is not a recipe: {error}", param_hint="--config") from None
     changes = {k: v for k, v in (("minutes", minutes), ("steps", steps)) if v is not None}
     recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, **changes))  # type: ignore[arg-type]
     if frames is not None:

@@ -35,6 +35,17 @@ def test_a_recipe_with_a_typing_slip_is_refused(tmp_path):
     slip.write_text(RECIPES[0].read_text().replace("batch =", "bach ="))
     with pytest.raises(TypeError, match="bach"):
         read_recipe(slip)
+    ended = subprocess.run(
+        [sys.executable, "-m", "training", "denoiser", "--config", str(slip)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "is not a recipe" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_the_command_makes_weights_that_load_and_goes_on_where_it_stopped(tmp_path):

@@ -129,7 +129,8 @@ class Pool:
             if step % 50 == 0:
                 self.refresh()
             shards = list(self._shards.values())
-            pick = [(shards[i], j) for i, j in zip(*self._pick(rng, len(shards), size), strict=True)]
+            which, where = rng.integers(len(shards), size=size), rng.integers(self.config.shard, size=size)
+            pick = [(shards[i], j) for i, j in zip(which, where, strict=True)]
             arrays = {name: torch.from_numpy(np.stack([s[name][j] for s, j in pick])[:, None]) for name in FIELDS}
             yield _varied(
                 TrainingBatch(
@@ -143,9 +144,6 @@ class Pool:
                 self.config.dimmed,
                 device,
             )
-
-    def _pick(self, rng: np.random.Generator, shards: int, size: int) -> tuple[list[int], list[int]]:
-        return rng.integers(shards, size=size).tolist(), rng.integers(self.config.shard, size=size).tolist()
 
     def close(self) -> None:
         """Stop the processes that draw."""
