@@ -16,6 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from echoq_models.files import replacing
+
 Batch = TypeVar("Batch")
 Loss = Callable[[nn.Module, Batch], tuple[Tensor, dict[str, float]]]
 
@@ -118,9 +120,8 @@ class Trainer:
             tensors |= {f"optimizer.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
         tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
         meta = {"step": str(self.step), "seconds": str(self.seconds)}
-        temporary = self.folder / "checkpoint.part"
-        save_file(tensors, temporary, metadata=meta)
-        temporary.replace(self.folder / "checkpoint.safetensors")
+        with replacing(self.folder / "checkpoint.safetensors") as new:
+            save_file(tensors, new, metadata=meta)
 
     def _resume(self) -> None:
         path = self.folder / "checkpoint.safetensors"

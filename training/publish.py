@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from echoq_models.files import replacing
 from echoq_models.weights import store
 from training.denoiser import DenoiserConfig
 
@@ -49,8 +51,6 @@ def publish(model: nn.Module, recipe: DenoiserConfig, folder: Path, recipe_path:
 
 def add_figures(card_path: Path, figures: Mapping[str, Any]) -> None:
     """Put measured figures into a card, leaving all else as it is (temporary file, then rename)."""
-    card = json.loads(card_path.read_text())
-    card["figures"] = {**card["figures"], **figures}
-    temporary = card_path.with_suffix(".part")
-    temporary.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n")
-    temporary.replace(card_path)
+    card = store.read_card(card_path)
+    with replacing(card_path) as new:
+        new.write_text(replace(card, figures={**card.figures, **figures}).to_json(), encoding="utf-8")

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 from PySide6.QtCore import QStandardPaths
 
 from echoq_desktop.loop_state import sample_path
 from echoq_models.errors import OutputError
+from echoq_models.files import replacing
 from echoq_models.runtime.batch import LOOP_SUFFIXES
 
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write `data` to `path`, replacing what was there only once all is written. Raises OutputError."""
-    temporary = None
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(data)
-        temporary.replace(path)
+        with replacing(path) as new:
+            new.write_bytes(data)
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         raise OutputError(f"{path} cannot be written: {error.strerror or error}. Choose another place.") from error
 
 

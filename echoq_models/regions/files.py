@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from echoq_models.errors import InputError, OutputError
+from echoq_models.files import replacing
 from echoq_models.regions.raster import Polygon
 from echoq_models.regions.regions import FrameRegions, Regions
 
@@ -60,13 +59,10 @@ def save(regions: Regions, path: Path | str) -> None:
     if regions.frames:
         frames = {str(t): _plain(f.lv, f.myocardium) for t, f in regions.frames.items()}
         data = {"version": VERSION, **data, "frames": frames}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(json.dumps(data) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        with replacing(path) as new:
+            new.write_text(json.dumps(data) + "\n", encoding="utf-8")
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise OutputError(f"Cannot write the region file {path}: {error.strerror or error}.") from error
 
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 from echoq_models.denoise.base import Cancel, Settings, never
 from echoq_models.errors import Cancelled, EchoQError, InputError, OutputError
+from echoq_models.files import replacing
 from echoq_models.runtime.export import ExportOptions, Progress, check_methods, check_picture, denoise_file, panes_of
 
 State = Literal["running", "done", "failed", "skipped"]
@@ -311,15 +312,12 @@ class _Runner:
 
 def _write_summary(path: Path, ended: list[BatchEvent]) -> None:
     """One line for each file: what became of it and why. Raises OutputError."""
-    part = path.with_name(f"{path.name}.part")
     try:
-        with part.open("w", newline="", encoding="utf-8") as file:
+        with replacing(path) as new, new.open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file)
             table.writerow(["file", "state", "output", "frames", "seconds", "reason"])
             for event in ended:
                 output = event.output if event.state != "failed" else ""
                 table.writerow([event.file, event.state, output, event.frames, event.seconds, event.reason or ""])
-        part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise OutputError(f"{path}: the summary cannot be written ({error.strerror})") from error

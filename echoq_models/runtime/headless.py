@@ -16,6 +16,7 @@ from echoq_models import resources
 from echoq_models.cine.loop import CineLoop
 from echoq_models.denoise.base import Cancel, Settings, never
 from echoq_models.errors import Cancelled, OutputError
+from echoq_models.files import replacing
 from echoq_models.runtime.compose import Canvas
 from echoq_models.runtime.export import (
     ORIGINAL,
@@ -107,26 +108,21 @@ def save_still(loop: CineLoop, t: int, panes: Mapping[str, NDArray[np.uint8]], p
     """Frame `t` of each pane side by side as a PNG. Raises OutputError."""
     canvas = Canvas([title_of(name) for name in panes], loop.size)
     picture = canvas.draw([loop.rgb(t, frames[t]) for frames in panes.values()])
-    part = path.with_name(f"{path.name}.part")
     try:
-        Image.fromarray(picture).save(part, format="PNG")
-        part.replace(path)
+        with replacing(path) as new:
+            Image.fromarray(picture).save(new, format="PNG")
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise OutputError(f"{path}: the still cannot be written ({error.strerror or error})") from error
 
 
 def save_table(found: Mapping[str, Any], path: Path) -> None:
     """The gCNR of each frame (counted from 1), one column for each method. Raises OutputError."""
     names = list(found["methods"])
-    part = path.with_name(f"{path.name}.part")
     try:
-        with part.open("w", newline="", encoding="utf-8") as file:
+        with replacing(path) as new, new.open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file)
             table.writerow(["frame", "time_ms", *names])
             for t, time_ms in enumerate(found["times_ms"]):
                 table.writerow([t + 1, time_ms, *(found["methods"][name]["gcnr"][t] for name in names)])
-        part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise OutputError(f"{path}: the table cannot be written ({error.strerror})") from error

@@ -11,17 +11,16 @@ import importlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import platformdirs
 
 from echoq_models import resources
 from echoq_models.errors import OutputError, WeightsError
+from echoq_models.files import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -182,7 +181,7 @@ def write(path: Path, content: bytes, card: Card) -> Entry:
     user = path.parent.resolve() == user_folder().resolve()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _replacing(path) as new, _replacing(path.with_suffix(".json")) as new_card:
+        with replacing(path) as new, replacing(path.with_suffix(".json")) as new_card:
             new.write_bytes(content)
             new_card.write_text(card.to_json(), encoding="utf-8")
     except OSError as error:
@@ -260,14 +259,3 @@ def _read(path: Path) -> bytes:
         raise WeightsError(f"{path} is missing: import or train the weights again.") from None
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror or error}.") from error
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, renamed to it when the block ends well and removed when it does not."""
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)  # noqa: PTH105
-    finally:
-        temporary.unlink(missing_ok=True)

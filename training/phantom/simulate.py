@@ -128,8 +128,7 @@ def show(
     c = config.display
     dynamic_range, gamma = draw.uniform(c.dynamic_range_db), draw.uniform(c.gamma)
     gain = (draw.uniform(c.tissue_grey) - 1) * dynamic_range - echoes.tissue_level_db - display.rayleigh_mean_db()
-    noisy_db, clean_db = echoes.noisy_db, echoes.clean_db
-    noisy_db, clean_db = (blur(x, *smoothing) for x in (noisy_db, clean_db))
+    noisy_db, clean_db = (blur(x, *smoothing) for x in (echoes.noisy_db, echoes.clean_db))
     pictures = torch.stack(
         [display.compress(x, dynamic_range, gain, gamma) for x in (noisy_db, clean_db, noisy_db + echoes.gain_db)],
         dim=1,
