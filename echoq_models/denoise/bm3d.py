@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -84,25 +83,12 @@ def _stack(
         return np.stack([one(frame) for frame in frames])
     # A core for each frame: the many small operations of one frame share badly between cores, above all
     # when another process wants these too.
-    with _one_thread_each(), ThreadPoolExecutor(min(_workers(), len(frames))) as pool:
+    with devices.one_thread_each(), ThreadPoolExecutor(min(_workers(), len(frames))) as pool:
         return np.stack(list(pool.map(one, frames)))
 
 
 def _workers() -> int:
     return min(devices.cpu_count(), _MOST_AT_ONCE)
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """torch's operations on one thread each (a setting of the whole process) as long as the block runs."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)
