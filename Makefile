@@ -38,6 +38,7 @@ format: $(READY_DEV) ## put the code into its form
 	$(BIN)/ruff format $(CODE)
 
 bench: $(READY_DEV) libs ## measure speed and memory on this machine
+	$(BIN)/python -m tests.benchmarks.bench_networks --json runs/bench.json
 	QT_QPA_PLATFORM=offscreen $(BIN)/python -m tests.benchmarks.bench_denoise
 	QT_QPA_PLATFORM=offscreen $(BIN)/python tests/benchmarks/bench_player.py
 

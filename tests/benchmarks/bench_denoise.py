@@ -1,7 +1,6 @@
-"""`make bench`: speed and memory on this machine, as a table.
+"""`make bench`: reading a long DICOM loop, and the time from the command to the window and to the first denoised frame.
 
-Frames per second of each method at 256 x 256, reading a long DICOM loop, and the time from the command to the
-window and to the first denoised frame.
+What the methods themselves take is measured by bench_networks.py.
 """
 
 from __future__ import annotations
@@ -20,9 +19,6 @@ import numpy as np
 from PIL import Image
 
 from echoq_models import resources
-from echoq_models.cine.loop import CineLoop
-from echoq_models.denoise import registry
-from echoq_models.denoise.base import Settings
 from echoq_models.runtime import device
 from tests.shared import ROOT, fan_frames
 
@@ -31,34 +27,10 @@ Row = tuple[str, str]
 
 @dataclass(frozen=True)
 class Bench:
-    """What is measured. seconds: for each method's speed, after one batch to warm up."""
+    """What is measured: a loop of so many frames (height, width)."""
 
-    seconds: float = 8.0
-    frames: int = 64
     long_frames: int = 300
     long_size: tuple[int, int] = (768, 1024)
-
-
-def speed(bench: Bench) -> list[Row]:
-    """Frames per second of each denoiser that can run, on a fan of 256 x 256."""
-    loop = CineLoop(fan_frames(bench.frames, 256, 256), np.arange(bench.frames) * 20.0, "npz")
-    rows = []
-    for name, denoiser in registry.denoisers().items():
-        if missing := denoiser.available():
-            rows.append((f"{name}, 256 x 256", missing))
-            continue
-        prepared = denoiser.prepare(loop, Settings())
-        for _ in denoiser.run(loop, prepared, range(min(8, bench.frames))):
-            pass  # warm
-        done, started = 0, time.perf_counter()
-        while time.perf_counter() - started < bench.seconds:
-            for _ in denoiser.run(loop, prepared, range(bench.frames)):
-                done += 1
-                if time.perf_counter() - started > bench.seconds:
-                    break
-        rate = done / (time.perf_counter() - started)
-        rows.append((f"{name}, 256 x 256", f"{rate:.2f} frames per second"))
-    return rows
 
 
 def long_loop(path: Path, bench: Bench) -> None:
@@ -162,7 +134,7 @@ def window() -> list[Row]:
 def main() -> None:
     bench = Bench()
     print(f"{platform.system()} {platform.machine()}, {device.cpu_count()} CPUs, Python {platform.python_version()}")
-    for rows in (window(), reading(bench), speed(bench)):
+    for rows in (window(), reading(bench)):
         for what, value in rows:
             print(f"{what:44} {value}", flush=True)
 
