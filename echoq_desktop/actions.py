@@ -27,6 +27,7 @@ SPECS = (
     Spec("open", "&Open…", "Ctrl+O", "Open echo loops: DICOM, AVI, MP4, GIF, stills", "open"),
     Spec("open_folder", "Open &folder…", "Ctrl+Shift+O", "Open a folder of loops, or of stills as one loop"),
     Spec("open_sample", "Open the &sample loop", "Ctrl+Shift+S", "Open the cardiac loop that comes with EchoQ"),
+    Spec("open_phantom", "Open the &phantom loop", "Ctrl+Shift+P", "Open the simulated loop that comes with EchoQ"),
     Spec("clear_recent", "&Clear this list", "Ctrl+Shift+Backspace", "Forget the loops opened lately"),
     Spec("load_regions", "&Load regions…", "Ctrl+L", "Load left ventricle and myocardium from a region file"),
     Spec("save_regions", "Save &regions", "Ctrl+S", "Save the regions beside the loop"),

@@ -11,7 +11,7 @@ from PySide6.QtCore import QMimeData, QObject, Qt, Signal
 from PySide6.QtWidgets import QFileDialog, QMenu, QMessageBox, QWidget
 
 from echoq_desktop.export import progress
-from echoq_desktop.loop_state import region_path, sample_path
+from echoq_desktop.loop_state import phantom_path, region_path, sample_path
 from echoq_models.errors import EchoQError, InputError
 
 if TYPE_CHECKING:
@@ -53,6 +53,10 @@ class Documents(QObject):
     def open_sample(self) -> None:
         """Open the loop that comes with EchoQ."""
         self._session.open_path(sample_path())
+
+    def open_phantom(self) -> None:
+        """Open the simulated loop that comes with EchoQ."""
+        self._session.open_path(phantom_path())
 
     def ask_open(self) -> None:
         """Ask for files and open them. All files are offered: DICOM files often have no suffix."""

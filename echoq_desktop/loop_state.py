@@ -26,20 +26,31 @@ def sample_path() -> Path:
     return Path(examples.get_path("ybr_color"))
 
 
+def phantom_path() -> Path:
+    """The simulated loop that ships with EchoQ."""
+    return resources.phantom_sample()[0]
+
+
+def is_sample(loop_path: Path) -> bool:
+    """Whether a loop is one of those that come with EchoQ, whose folders are not the person's."""
+    return loop_path in (sample_path(), phantom_path())
+
+
 def region_path(loop_path: Path) -> Path:
-    """Where a loop's regions are kept: beside it; for the shipped sample, in the person's own folder."""
-    if loop_path == sample_path():
-        return Path(platformdirs.user_data_dir("echoq", appauthor=False)) / "sample.roi.json"
+    """Where a loop's regions are kept: beside it; for a shipped sample, in the person's own folder."""
+    if is_sample(loop_path):
+        name = "sample" if loop_path == sample_path() else loop_path.stem
+        return Path(platformdirs.user_data_dir("echoq", appauthor=False)) / f"{name}.roi.json"
     return region_files.sidecar(loop_path)
 
 
 def stored_regions(opened: OpenedLoop, path: Path, tell: Callable[[str], None]) -> Regions:
-    """Regions saved earlier at `path`; for the sample else the shipped ones; empty when there are none.
+    """Regions saved earlier at `path`; for a sample else the shipped ones; empty when there are none.
 
     A file that cannot be read is reported through `tell` and passed over; half-drawn regions are kept and reported.
     """
     places = [path]
-    if opened.path == sample_path():
+    if is_sample(opened.path):
         places.append(resources.path("sample", region_files.sidecar(opened.path).name))
     for place in places:
         if not place.is_file():

@@ -10,7 +10,7 @@ from PySide6.QtGui import QColor, QIcon, QImage, QKeyEvent, QPainter, QPixmap
 from PySide6.QtWidgets import QListView, QListWidget, QListWidgetItem, QMenu, QWidget
 
 from echoq_desktop import theme
-from echoq_desktop.loop_state import sample_path
+from echoq_desktop.loop_state import phantom_path, sample_path
 
 if TYPE_CHECKING:
     from echoq_desktop.engine import OpenedLoop
@@ -152,6 +152,7 @@ def _blank() -> QIcon:
 def _words(opened: OpenedLoop) -> str:
     """File name, frames and rate."""
     loop = opened.loop
-    name = "Sample loop" if opened.path == sample_path() else opened.path.name
+    names = {sample_path(): "Sample loop", phantom_path(): "Phantom loop"}
+    name = names.get(opened.path, opened.path.name)
     rate = "still" if len(loop) == 1 else f"{len(loop)} frames, {loop.fps:.0f} fps"
     return f"{name}\n{rate}"

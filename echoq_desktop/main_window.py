@@ -134,7 +134,7 @@ class MainWindow(QMainWindow):
         for name in ("open", "open_folder"):
             file.addAction(a[name])
         file.addMenu(self.recent_menu)
-        _fill(file, a, "open_sample", "", "load_regions", "save_regions", "save_regions_as", "")
+        _fill(file, a, "open_sample", "open_phantom", "", "load_regions", "save_regions", "save_regions_as", "")
         _fill(file, a, "export", "batch", "", "close", "quit")
         _fill(self.menuBar().addMenu("&Edit"), a, "undo", "redo", "", "look", "draw_lv", "draw_myocardium", "edit")
         view = self.menuBar().addMenu("&View")
@@ -159,6 +159,7 @@ class MainWindow(QMainWindow):
             "open": self.documents.ask_open,
             "open_folder": self.documents.ask_folder,
             "open_sample": self.documents.open_sample,
+            "open_phantom": self.documents.open_phantom,
             "clear_recent": self.preferences.clear_recent,
             "load_regions": self.documents.ask_load_regions,
             "save_regions": self.documents.save_regions,

@@ -30,3 +30,9 @@ def sample() -> tuple[Path, Path]:
 
     loop = Path(get_path("ybr_color"))
     return loop, path("sample", f"{loop.stem}.roi.json")
+
+
+def phantom_sample() -> tuple[Path, Path]:
+    """The simulated sample loop, an apical four-chamber phantom under haze, and its region file."""
+    loop = path("sample", "phantom_a4c.dcm")
+    return loop, path("sample", f"{loop.stem}.roi.json")

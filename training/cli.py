@@ -27,10 +27,15 @@ def denoiser(
     minutes: Annotated[float | None, typer.Option(help="End after so many minutes of training.")] = None,
     steps: Annotated[int | None, typer.Option(help="End after so many steps.")] = None,
     frames: Annotated[int | None, typer.Option(help="Size of the pool of phantom frames.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Weights to begin from (fine-tuning); by default none.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Train a denoiser on the phantom and write its weights and card into the run folder."""
+    from echoq_models.errors import EchoQError
     from training import denoiser as stage
+    from training import distributed
     from training.publish import publish
 
     try:
@@ -43,59 +48,155 @@ def denoiser(
         shard = min(recipe.data.shard, frames)
         recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, frames=frames, shard=shard))
     folder = output or Path("runs") / recipe.name
-    model = stage.train(recipe, folder, _device(device))
-    print(f"weights: {publish(model, recipe, folder, config)}")
+    try:
+        model = stage.train(recipe, folder, _device(device), start=start)
+    except EchoQError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(error.exit_code) from None
+    if distributed.rank() == 0:
+        print(f"weights: {publish(model, recipe, folder, config, start)}")
 
 
 @app.command()
 def phantom(
     report: Annotated[bool, typer.Option("--report", help="Print the acceptance table.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer frames: rougher medians.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer frames: rougher medians, shorter loops.")] = False,
     sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet (PNG) of noisy and clean frames.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the contact sheet.")] = 0,
+    loops: Annotated[int, typer.Option(min=0, help="Write so many loops, with their truth, into the folder -o.")] = 0,
+    sample: Annotated[bool, typer.Option("--sample", help="Make the phantom loop of resources/sample again.")] = False,
+    beside: Annotated[
+        Path | None, typer.Option(help="Real loops, a file or a folder, to compare phantom frames with.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder of --loops and --sample, PNG of --beside.")
+    ] = None,
+    format_: Annotated[str, typer.Option("--format", help="Of the loops: dcm or avi.")] = "dcm",
+    beats: Annotated[int, typer.Option(help="Whole beats a loop.")] = 1,
+    fps: Annotated[float, typer.Option(help="Frames a second, about.")] = 40.0,
+    noisy: Annotated[bool, typer.Option("--noisy", help="Haze of the default noisy set; else any level.")] = False,
+    level: Annotated[float | None, typer.Option(help="One total haze level, dB.")] = None,
+    size: Annotated[str, typer.Option(help="Of the loops' pictures, width x height.")] = "800x600",
+    seed: Annotated[int, typer.Option(help="Of the sheet, or of the first loop.")] = 0,
 ) -> None:
-    """The physics phantom: its acceptance table, and frames to look at."""
+    """The physics phantom: its acceptance table, frames to look at, loops with their truth."""
+    if not (report or sheet or loops or sample or beside):
+        raise typer.BadParameter("say --report, --sheet FILE, --loops N, --sample or --beside PATH")
+    if sheet is not None:
+        from training.phantom.report import contact_sheet
+
+        contact_sheet(sheet, seed)
+        print(f"contact sheet: {sheet}")
+    if loops:
+        levels = (level, level) if level is not None else None
+        _phantom_loops(loops, output, seed, format_, (6 if quick else fps, beats), size, levels, noisy)
+    if sample:
+        _phantom_sample(output)
+    if beside is not None:
+        _phantom_beside(beside, output, seed, quick)
+    if report:
+        _phantom_report(quick)
+
+
+def _phantom_report(quick: bool) -> None:
     from training.phantom import report as stage
 
-    if not report and sheet is None:
-        raise typer.BadParameter("say --report, --sheet FILE or both")
-    if sheet is not None:
-        stage.contact_sheet(sheet, seed)
-        print(f"contact sheet: {sheet}")
-    if report:
-        rows = stage.report(quick)
-        print(stage.as_table(rows))
-        if any(row.passed is False for row in rows):
-            raise typer.Exit(1)
+    rows = stage.report(quick)
+    print(stage.as_table(rows))
+    if any(row.passed is False for row in rows):
+        raise typer.Exit(1)
+
+
+def _phantom_loops(
+    count: int,
+    folder: Path | None,
+    seed: int,
+    kind: str,
+    time: tuple[float, int],
+    size: str,
+    levels: tuple[float, float] | None,
+    noisy: bool,
+) -> None:
+    """time: frames a second, beats."""
+    from echoq_models.errors import EchoQError
+    from training.phantom import export
+
+    if folder is None:
+        raise typer.BadParameter("--loops needs a folder: -o DIR", param_hint="-o")
+    if noisy and levels is not None:
+        raise typer.BadParameter("say --noisy or --level, not both", param_hint="--level")
+    try:
+        width, height = map(int, size.lower().split("x"))
+        chosen = export.NOISY if noisy else levels
+        options = export.LoopOptions(kind, time[1], time[0], chosen, (height, width))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    try:
+        for path in export.write_loops(count, folder, seed, options):
+            print(path, flush=True)
+    except EchoQError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(error.exit_code) from None
+
+
+def _phantom_sample(folder: Path | None) -> None:
+    from echoq_models import resources
+    from training.phantom import export
+
+    print(export.write_sample(folder or resources.path("sample")))
+
+
+def _phantom_beside(real: Path, picture: Path | None, seed: int, quick: bool) -> None:
+    from echoq_models.errors import EchoQError
+    from training.phantom import realism
+
+    try:
+        found = realism.compare(real, seed, frames=8 if quick else 48)
+    except EchoQError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(error.exit_code) from None
+    print(realism.as_table(found))
+    path = picture or Path("phantom-beside-real.png")
+    realism.draw(found, path)
+    print(f"\ncontact sheet: {path}")
 
 
 @app.command()
 def evaluate(
-    weights: Annotated[str, typer.Option(help="Name of the denoiser.")] = "fast",
+    weights: Annotated[
+        list[str] | None, typer.Option(help="Name of a network; may be repeated. By default all that have weights.")
+    ] = None,
     folder: Annotated[Path | None, typer.Option(help="Folder of a training run, to evaluate what it made.")] = None,
-    real: Annotated[Path | None, typer.Option(help="Folder of stills with NAME.roi.json beside them.")] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for pictures to look at.")] = None,
+    real: Annotated[
+        Path | None, typer.Option(help="Folder of real loops, with regions beside them or not.")
+    ] = None,
+    clear: Annotated[
+        list[Path] | None, typer.Option(help="A clear real loop, to be hazed and cleaned again; may be repeated.")
+    ] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the report.")] = Path("runs/evaluation"),
     quick: Annotated[bool, typer.Option("--quick", help="A handful of frames, to see that it works.")] = False,
-    card: Annotated[Path | None, typer.Option(help="Model card (JSON) to put the figures into.")] = None,
+    card: Annotated[Path | None, typer.Option(help="Model card (JSON) to put its network's figures into.")] = None,
 ) -> None:
-    """Measure a denoiser on held-out phantom frames: gCNR, PSNR, inventions, confidence."""
+    """Measure the networks on held-out phantom loops and on real ones: truth, inventions, flicker, confidence, time."""
     import json
     import os
 
     if folder is not None:
         os.environ["ECHOQ_WEIGHTS"] = str(folder)
     from echoq_models.errors import EchoQError
+    from echoq_models.weights import store
     from training import evaluate as stage
     from training.publish import add_figures
 
     try:
-        figures = stage.evaluate(weights, stage.QUICK if quick else stage.Sizes(), real, output, lambda text: None)
+        name = store.read_card(card).name if card is not None else ""
+        sizes = stage.QUICK if quick else stage.Sizes()
+        report = stage.evaluate(weights or [], output, sizes, real=real, clear=clear or [])
+        if card is not None:
+            add_figures(card, report.of(name))
     except EchoQError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(error.exit_code) from None
-    print(json.dumps(figures, indent=2))
-    if card is not None:
-        add_figures(card, figures)
+    print(json.dumps(report.figures, indent=2))
 
 
 def _device(name: str) -> torch.device:

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from echoq_models.denoise.architectures import build
+from echoq_models.errors import WeightsError
+from echoq_models.weights import store
+from training import distributed
 from training.data.phantom_pool import Pool, PoolConfig, TrainingBatch, live_batches
 from training.loop import TrainConfig, Trainer
 
@@ -24,15 +27,19 @@ class LossConfig:
     """Weights of the terms: picture (error of the clipped result in grey), change (error of the unclipped change,
     which still has a gradient where the picture clips at black), confidence (binary cross entropy).
 
-    An error e costs |e| + square e^2. |e| asks for the median: where a frame does not tell whether there is haze,
-    nothing changes. e^2 asks for the mean: it learns far sooner (|e| alone left phantom frames nearly untouched
-    after 1,600 steps), but alone it would dim every place that might hold haze.
+    An error e costs absolute |e| + square e^2. |e| asks for the median: where a frame does not tell whether there is
+    haze, nothing changes. e^2 asks for the mean: it learns far sooner (|e| alone left phantom frames nearly untouched
+    after 1,600 steps), but alone it would dim every place that might hold haze. So darkening a picture by more than
+    `invention_margin` (full grey scales) below its target costs `invention` times the excess squared on top.
     """
 
     picture: float = 1.0
     change: float = 0.3
     confidence: float = 0.03
+    absolute: float = 1.0
     square: float = 4.0
+    invention: float = 0.0
+    invention_margin: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -69,9 +76,11 @@ def gain_loss(config: LossConfig) -> Callable[[nn.Module, TrainingBatch], tuple[
                 return (x * batch.sector).sum() / pixels
 
             def cost(error: Tensor) -> Tensor:
-                return mean(error.abs() + config.square * error**2)
+                return mean(config.absolute * error.abs() + config.square * error**2)
 
-            picture = cost((batch.noisy + change).clamp(0, 1) - batch.target)
+            error = (batch.noisy + change).clamp(0, 1) - batch.target
+            invented = mean((-error - config.invention_margin).clamp_min(0) ** 2)
+            picture = cost(error) + config.invention * invented
             flat = cost(change - batch.change)
             sure = mean(F.binary_cross_entropy(confidence.clamp(1e-4, 1 - 1e-4), batch.confidence, reduction="none"))
             total = config.picture * picture + config.change * flat + config.confidence * sure
@@ -82,23 +91,52 @@ def gain_loss(config: LossConfig) -> Callable[[nn.Module, TrainingBatch], tuple[
     return loss
 
 
-def train(config: DenoiserConfig, folder: Path, device: torch.device, say: Callable[[str], None] = print) -> nn.Module:
-    """Train (or continue) in `folder`; returns the network with averaged weights, in eval mode, on the CPU."""
+def begin(config: DenoiserConfig, start: str | None) -> nn.Module:
+    """The recipe's network, from the weights called `start` where given; layers that these lack begin anew.
+
+    Raises WeightsError for weights that do not exist or whose tensors do not fit the recipe's network.
+    """
+    network = build(config.architecture)
+    if start is None:
+        return network
+    card, tensors = store.load(start)
+    own = network.state_dict()
+    if any(name not in own or own[name].shape != value.shape for name, value in tensors.items()):
+        raise WeightsError(f"The weights {start!r} ({card.title}) are of another architecture than the recipe's.")
+    network.load_state_dict({name: tensors.get(name, value).to(value.dtype) for name, value in own.items()})
+    return network
+
+
+def train(
+    config: DenoiserConfig,
+    folder: Path,
+    device: torch.device,
+    say: Callable[[str], None] = print,
+    start: str | None = None,
+) -> nn.Module:
+    """Train (or continue) in `folder`; returns the network with averaged weights, in eval mode, on the CPU.
+
+    start: name of weights to begin a new run from.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(dataclasses.asdict(config), indent=2))
     torch.manual_seed(config.train.seed)
-    trainer = Trainer(build(config.architecture), folder, config.train, device)
-    seed = config.train.seed + 1 + trainer.step  # a resumed run goes on with other frames
+    device = distributed.join(device)
+    trainer = Trainer(begin(config, start), folder, config.train, device)
+    # a resumed run goes on with other frames, and every process sees its own
+    seed = config.train.seed + 1 + trainer.step + 1_000_003 * distributed.rank()
+    share = config.train.batch // distributed.world()
     live = config.data.live == "yes" or (config.data.live == "auto" and device.type == "cuda")
     if live:
-        trainer.run(live_batches(config.train.batch, seed, device, config.data), gain_loss(config.loss), say)
+        trainer.run(live_batches(share, seed, device, config.data), gain_loss(config.loss), say)
     else:
-        pool = Pool(folder / "pool", config.data)
+        pool = Pool(folder / "pool", config.data, draws=distributed.rank() == 0)
         try:
             pool.wait_for(8 * config.data.shard)
-            trainer.run(pool.batches(config.train.batch, seed, device), gain_loss(config.loss), say)
+            trainer.run(pool.batches(share, seed, device), gain_loss(config.loss), say)
         finally:
             pool.close()
+    distributed.leave()
     model = build(config.architecture)
     model.load_state_dict(trainer.average.module.state_dict())
     return model.cpu().eval()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from echoq_models.files import replacing
+from training import distributed
 
 Batch = TypeVar("Batch")
 Loss = Callable[[nn.Module, Batch], tuple[Tensor, dict[str, float]]]
@@ -24,9 +25,10 @@ Loss = Callable[[nn.Module, Batch], tuple[Tensor, dict[str, float]]]
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """batch: frames a step.  steps: length of the schedule; minutes: ends it earlier when set (0: no limit), the
-    schedule then follows the clock.  lr: peak of a cosine after `warmup` steps.  ema: decay of the averaged weights.
-    seed: of initial weights and of the order of frames.  bfloat16: autocast.  save_every_s: checkpoint interval."""
+    """batch: frames a step, over all processes together.  steps: length of the schedule; minutes: ends it earlier
+    when set (0: no limit), the schedule then follows the clock.  lr: peak of a cosine after `warmup` steps.  ema: decay
+    of the averaged weights.  seed: of initial weights and of the order of frames.  bfloat16: autocast.
+    save_every_s: checkpoint interval."""
 
     batch: int = 16
     steps: int = 12000
@@ -73,34 +75,42 @@ class Trainer:
         window: list[dict[str, float]] = []
         self.model.train()
         while self.progress() < 1.0:
-            start = time.monotonic()
-            window.append(self._step(next(batches), loss))
-            self.seconds += time.monotonic() - start
+            window.append(self._step(batches, loss))
             if self.step % self.config.log_every == 0:
                 self._log(window, say)
                 window = []
-            if time.monotonic() - saved > self.config.save_every_s:
+            if distributed.rank() == 0 and time.monotonic() - saved > self.config.save_every_s:
                 self.save()
                 saved = time.monotonic()
         if window:  # so that a run of a few steps has an entry too
             self._log(window, say)
-        self.save()
+        distributed.average_buffers(self.average.buffers())
+        if distributed.rank() == 0:
+            self.save()
+        distributed.wait()
 
-    def _step(self, batch: Batch, loss: Loss[Batch]) -> dict[str, float]:
+    def _step(self, batches: Iterator[Batch], loss: Loss[Batch]) -> dict[str, float]:
+        start = time.monotonic()
+        batch = next(batches)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.bfloat16):
             value, figures = loss(self.model, batch)
         self.optimizer.zero_grad(set_to_none=True)
         value.backward()
+        # The clock too is the mean of all, so that every process follows the same schedule and ends at the same step
+        spent = distributed.average(self.model.parameters(), time.monotonic() - start)
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         self.optimizer.step()
         self.average.update_parameters(self.model)
         self.step += 1
+        self.seconds += spent
         return figures
 
     def _log(self, window: list[dict[str, float]], say: Callable[[str], None]) -> None:
-        """One line of means over the steps since the last one."""
+        """One line of means over the steps since the last one; of the first process, if there are several."""
+        if distributed.rank() > 0:
+            return
         rate = self.step * self.config.batch / max(self.seconds, 1e-9)
         entry: dict[str, Any] = {
             "step": self.step,

@@ -19,18 +19,21 @@ INTENDED_USE = (
     "Research on echocardiography image quality. Not a medical device; not for diagnosis or any clinical decision."
 )
 LIMITS = (
-    "Trained on a static physics phantom alone. It predicts how much of the haze to take away and can only darken: it "
-    "adds no structure, but it can dim weak tissue, and it leaves alone what haze buries. It has seen no motion, no "
-    "contrast agent and no colour Doppler. Inspect its results beside the original."
+    "Trained on single frames of a physics phantom alone. It predicts how much of the haze to take away and can only "
+    "darken: it adds no structure, but it can dim weak tissue, and it leaves alone what haze buries. It looks at one "
+    "frame at a time and has seen no contrast agent and no colour Doppler. Inspect its results beside the original."
 )
 
 
-def publish(model: nn.Module, recipe: DenoiserConfig, folder: Path, recipe_path: Path) -> Path:
+def publish(
+    model: nn.Module, recipe: DenoiserConfig, folder: Path, recipe_path: Path, start: str | None = None
+) -> Path:
     """Write `folder`/NAME.safetensors (fp16) and its card NAME.json; returns the path of the weights.
 
-    The card's figures come from the last lines of the training log; `python -m training evaluate` adds the rest.
+    start: name of the weights that the training began from. `python -m training evaluate --card` adds the figures.
     """
     last = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
+    begun = f", begun from the weights {start!r}" if start else ""
     card = store.Card(
         name=recipe.name,
         title=recipe.title,
@@ -38,7 +41,7 @@ def publish(model: nn.Module, recipe: DenoiserConfig, folder: Path, recipe_path:
         output="gain",
         recipe=f"training/recipes/{recipe_path.name}",
         data=f"EchoQ physics phantom, pool of {recipe.data.frames} frames, seed {recipe.data.seed}",
-        trained=f"{datetime.now(UTC):%Y-%m-%d}, {last['step']} steps of {recipe.train.batch} frames",
+        trained=f"{datetime.now(UTC):%Y-%m-%d}, {last['step']} steps of {recipe.train.batch} frames{begun}",
         figures={},
         intended_use=INTENDED_USE,
         limits=LIMITS,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QStandardPaths
 
-from echoq_desktop.loop_state import sample_path
+from echoq_desktop.loop_state import phantom_path, sample_path
 from echoq_models.errors import OutputError
 from echoq_models.files import replacing
 from echoq_models.runtime.batch import LOOP_SUFFIXES
@@ -26,11 +26,12 @@ def suggestion(loop: Path, ending: str) -> Path:
     """Where to offer to save something of a loop: `<loop name><ending>`, in the folder used last in this run.
 
     The first time: beside the loop, or in the documents folder when that place is not for the person's files
-    (read-only, or the shipped sample's).
+    (read-only, or a shipped sample's).
     """
     name = loop.stem if loop.suffix.lower() in LOOP_SUFFIXES else loop.name
     folder = _last.get("folder") or loop.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK) or folder == sample_path().parent:
+    shipped = (sample_path().parent, phantom_path().parent)
+    if not folder.is_dir() or not os.access(folder, os.W_OK) or folder in shipped:
         places = QStandardPaths.standardLocations(QStandardPaths.StandardLocation.DocumentsLocation)
         folder = next((Path(place) for place in places if Path(place).is_dir()), Path.home())
     return folder / f"{name}{ending}"

@@ -89,19 +89,39 @@ class _Residual(nn.Module):
         return F.silu(x + self.norm2(self.conv2(F.silu(self.norm1(self.conv1(x))))))
 
 
+class _Context(nn.Module):
+    """Tells every place about the whole frame: x + f(mean, standard deviation over the frame). Starts as x."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = nn.Conv2d(2 * width, width, 1)
+        self.outer = nn.Conv2d(width, width, 1)
+        nn.init.zeros_(self.outer.weight)
+        nn.init.zeros_(self.outer.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean((2, 3), keepdim=True)
+        spread = (x - mean).square().mean((2, 3), keepdim=True).add(1e-6).sqrt()
+        return x + self.outer(F.silu(self.inner(torch.cat([mean, spread], dim=1))))
+
+
 class FastNet(nn.Module):
     """A small residual U-Net behind a pixel-unshuffle, for machines without a GPU.
 
     The change is smooth by nature, so it is predicted at half resolution and upsampled: nothing is lost and
     three quarters of the work is saved. widths: channels at 1/2, 1/4, 1/8 and 1/16 of the input's resolution.
-    deep_blocks: residual blocks at the coarsest level, where the context is.
+    deep_blocks: residual blocks at the coarsest level, where the context is. context: let the coarsest level see the
+    whole frame's statistics, from which display curve and haze level can be told.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (16, 48, 96, 144), deep_blocks: int = 2) -> None:
+    def __init__(
+        self, widths: tuple[int, ...] = (16, 48, 96, 144), deep_blocks: int = 2, context: bool = False
+    ) -> None:
         super().__init__()
         self.stem = nn.Conv2d(4, widths[0], 3, padding=1)
         self.encoders = nn.ModuleList(_Residual(w) for w in widths[:-1])
         self.downs = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths))
+        self.context = _Context(widths[-1]) if context else nn.Identity()
         self.deep = nn.Sequential(*(_Residual(widths[-1]) for _ in range(deep_blocks)))
         self.ups = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
         self.decoders = nn.ModuleList(_Residual(w) for w in widths[:-1])
@@ -115,7 +135,7 @@ class FastNet(nn.Module):
             y = encode(y)
             skips.append(y)
             y = F.silu(down(y))
-        y = self.deep(y)
+        y = self.deep(self.context(y))
         for i in reversed(range(len(skips))):
             y = F.interpolate(self.ups[i](y), scale_factor=2, mode="bilinear", align_corners=False)
             y = self.decoders[i](y + skips[i])

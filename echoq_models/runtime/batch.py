@@ -29,6 +29,7 @@ LOOP_SUFFIXES = frozenset(
 _OTHER = """json csv tsv txt md rst pdf xml html htm log toml yaml yml ini cfg doc docx xls xlsx ppt pptx
 zip gz tar 7z py ipynb m r h5 pt pkl safetensors part tmp lnk exe dll"""
 OTHER_SUFFIXES = frozenset(f".{each}" for each in _OTHER.split())
+TRUTH = ".truth.npz"  # beside a phantom's loop: what is known of it
 OTHER_NAMES = frozenset({"thumbs.db", "desktop.ini", "dicomdir"})
 
 
@@ -135,7 +136,8 @@ def holds_only_stills(folder: Path) -> bool:
 
 def _may_be_loop(path: Path) -> bool:
     suffix = path.suffix.lower()
-    if path.name.startswith(".") or path.name.lower() in OTHER_NAMES or suffix in OTHER_SUFFIXES:
+    name = path.name.lower()
+    if name.startswith(".") or name.endswith(TRUTH) or name in OTHER_NAMES or suffix in OTHER_SUFFIXES:
         return False
     return suffix in LOOP_SUFFIXES or not _is_text(path)
 

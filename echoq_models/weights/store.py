@@ -44,7 +44,8 @@ class Card:
     architecture: what `build` needs, with its "family".  output: "gain" or "image".
     recipe: the recipe or the release that made them.  data: what they were trained on.
     trained: when and for how long.  sha256: of the safetensors file, 64 hex digits.
-    figures: measured values by name.  intended_use, limits, licence: sentences for a person.
+    tried: what was tried on the way and did not help.  figures: measured values by name.
+    intended_use, limits, licence: sentences for a person.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Card:
     recipe: str = ""
     data: str = ""
     trained: str = ""
+    tried: str = ""
     sha256: str = ""
     figures: Mapping[str, Any] = field(default_factory=dict)
     intended_use: str = ""

@@ -16,9 +16,11 @@ from PySide6.QtGui import QDropEvent, QKeySequence
 from PySide6.QtWidgets import QMessageBox, QToolButton
 
 from echoq_desktop.engine import Engine
+from echoq_desktop.loop_state import region_path, sample_path
 from echoq_desktop.main_window import NOTICE, MainWindow
 from echoq_desktop.preferences import Preferences
 from echoq_desktop.session import Session
+from echoq_models import resources
 from tests import make_files
 
 # opening and playing
@@ -348,6 +350,26 @@ def test_the_sample_opens_with_its_regions(window: MainWindow, qtbot: Any) -> No
     assert window.player.clock.playing
     assert window.session.regions.lv and window.session.regions.myocardium
     assert not window.session.unsaved()
+
+
+def test_the_phantom_opens_from_the_file_menu_with_its_regions(
+    window: MainWindow, qtbot: Any, own_settings: Path
+) -> None:
+    (file,) = (menu.menu() for menu in window.menuBar().actions() if menu.text() == "&File")
+    entry = next(each for each in file.actions() if each.text() == "Open the &phantom loop")
+    assert "simulated" in entry.toolTip() and "simulated" in entry.statusTip()
+    with qtbot.waitSignal(window.session.current_changed, timeout=30_000):
+        entry.trigger()
+    opened = window.session.current
+    assert opened is not None and opened.path == resources.phantom_sample()[0]
+    assert window.player.clock.playing
+    assert window.session.regions.lv and window.session.regions.myocardium
+    assert not window.session.unsaved()
+    assert window.strip.item(0).text().startswith("Phantom loop")
+    kept = region_path(opened.path)  # what a person draws stays out of the installation
+    assert resources.root() not in kept.parents and kept != region_path(sample_path())
+    window.documents.save_regions()
+    assert kept.is_file()
 
 
 def test_reading_shows_how_far_it_is_and_can_be_stopped(

@@ -29,7 +29,7 @@ def halving(monkeypatch: pytest.MonkeyPatch) -> Halving:
 
 @pytest.fixture
 def folder(tmp_path: Path, fan_file: Path) -> Path:
-    """Two good loops, one folder of stills, one broken file, notes, a hidden file, a sidecar."""
+    """Two good loops, one folder of stills, one broken file, notes, a hidden file, sidecars."""
     top = tmp_path / "in"
     (top / "deep" / "er").mkdir(parents=True)
     (top / "stills").mkdir()
@@ -40,6 +40,7 @@ def folder(tmp_path: Path, fan_file: Path) -> Path:
             Image.fromarray(frame).save(top / "stills" / f"{t}.png")
     (top / "broken.dcm").write_bytes(b"\0" * 400)
     (top / "good.roi.json").write_text("{}", encoding="utf-8")
+    shutil.copy(fan_file, top / "good.truth.npz")
     (top / "README").write_text("These are loops.\n", encoding="utf-8")
     (top / ".hidden.npz").write_bytes(b"x")
     return top

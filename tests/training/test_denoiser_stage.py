@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from echoq_models.denoise.architectures import build
+from echoq_models.errors import WeightsError
 from echoq_models.weights import store
 from training.data.phantom_pool import TrainingBatch
-from training.denoiser import LossConfig, gain_loss, read_recipe
+from training.denoiser import LossConfig, begin, gain_loss, read_recipe
 from training.loop import TrainConfig, Trainer
 from training.phantom.simulate import seeded, simulate
 
@@ -65,6 +66,41 @@ def test_the_command_makes_weights_that_load_and_goes_on_where_it_stopped(tmp_pa
     assert "2 steps" in card.trained
     build(dict(card.architecture)).load_state_dict(tensors)
     assert json.loads((tmp_path / "config.json").read_text())["train"]["steps"] == 2
+
+
+def test_fine_tuning_begins_as_the_weights_it_starts_from():
+    config = read_recipe(ROOT / "training" / "recipes" / "fast.toml")
+    card, tensors = store.load("fast")
+    shipped = build(dict(card.architecture)).eval()
+    shipped.load_state_dict(tensors)
+    frame = torch.rand(1, 1, 256, 256, generator=seeded(0))
+    with torch.inference_mode():
+        assert torch.equal(begin(config, "fast").eval()(frame)[0], shipped(frame)[0])
+        assert not torch.equal(begin(config, None).eval()(frame)[0], shipped(frame)[0])
+
+
+def test_weights_of_another_architecture_are_refused():
+    with pytest.raises(WeightsError, match="another architecture"):
+        begin(read_recipe(ROOT / "training" / "recipes" / "unet.toml"), "fast")
+
+
+def test_darkening_below_the_target_costs_more_than_leaving_haze():
+    batch = small_batch()
+    target = batch.noisy * 0.5 + 0.25 * batch.sector
+    batch = TrainingBatch(target, target, 0 * target, batch.confidence, batch.sector)
+
+    class Off(torch.nn.Module):
+        def __init__(self, by):
+            super().__init__()
+            self.by = by
+
+        def forward(self, x):
+            return torch.full_like(x, self.by), batch.confidence
+
+    plain, strict = gain_loss(LossConfig()), gain_loss(LossConfig(invention=6.0))
+    for by, dearer in ((-0.1, True), (-0.04, False), (0.1, False)):
+        more = float(strict(Off(by), batch)[0]) - float(plain(Off(by), batch)[0])
+        assert (more > 1e-4) is dearer, by
 
 
 def small_batch() -> TrainingBatch:

@@ -66,12 +66,30 @@ def test_the_oracle_never_adds_light(batch):
 
 def test_a_frame_without_haze_is_its_own_target():
     config = PhantomConfig()
-    haze = dataclasses.replace(config.haze, off=1.0, reverberation_db=(-90.0, -90.0), side_lobe_db=(-90.0, -90.0))
+    silent = {"off": 1.0, "drowned": 0.0, "reverberation_db": (-90.0, -90.0), "side_lobe_db": (-90.0, -90.0)}
+    haze = dataclasses.replace(config.haze, **silent)
     config = dataclasses.replace(config, haze=haze, display=dataclasses.replace(config.display, jpeg=0.0))
     frames = simulate(4, seeded(1), config, side=128)
     assert float((frames.target - frames.noisy).abs().max()) <= 1.01 / 255
     assert float(frames.haze_db.max()) < -60
     assert torch.equal(frames.noisy, frames.clean) or float((frames.noisy - frames.clean).abs().mean()) < 0.5 / 255
+
+
+def test_the_table_measures_how_speckle_moves_and_how_fast_a_gpu_is(monkeypatch):
+    for name, value in (("phantom_gcnr", (0.5, 0.99)), ("speckle_snr", 1.91), ("uniform_gcnr", (0.5, 0.5))):
+        monkeypatch.setattr(report, name, lambda *_, v=value: v)
+    monkeypatch.setattr(report, "displacement_error", lambda *_, **__: 0.3)
+    monkeypatch.setattr(report.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(report, "speed", lambda device, batch: 900.0)
+    rows = {row.quantity: row for row in report.report(quick=True)}
+    assert rows["displacement of advected speckle vs the field"].passed is False
+    assert rows["frames a second, CUDA"].passed is False
+    monkeypatch.setattr(report, "displacement_error", lambda *_, **__: 0.1)
+    monkeypatch.setattr(report, "speed", lambda device, batch: 1200.0)
+    rows = {row.quantity: row for row in report.report(quick=True)}
+    assert rows["displacement of advected speckle vs the field"].passed is True
+    assert rows["frames a second, CUDA"].passed is True
+    assert rows["frames a second, CPU"].passed is None
 
 
 def test_oracle_follows_its_formula():

@@ -42,15 +42,31 @@ class AnatomyConfig:
 
 
 @dataclass(frozen=True)
+class MotionConfig:
+    """A beat, and how speckle changes from one frame to the next (correlation of the scatterers, per frame)."""
+
+    heart_rate: Range = (50.0, 110.0)  # per minute
+    systole_ms: Range = (270.0, 340.0)
+    rv_inward_mm: Range = (2.0, 7.0)
+    hypokinesia: float = 0.25  # share of hearts with a region that moves less
+    tissue_rho: Range = (0.90, 0.99)
+    blood_rho: Range = (0.0, 0.5)
+    haze_rho: Range = (0.99, 0.999)
+
+
+@dataclass(frozen=True)
 class EchoConfig:
     """Backscatter in dB re myocardium, point spread, propagation."""
 
     blood_db: Range = (-45.0, -20.0)
-    surroundings_db: Range = (-26.0, -3.0)
-    surroundings_texture_db: Range = (2.0, 7.0)
+    surroundings_db: Range = (-34.0, 0.0)
+    surroundings_texture_db: Range = (1.5, 8.0)
+    arcs_db: Range = (0.0, 4.0)
     myocardium_texture_db: Range = (1.5, 4.0)
     bright_db: Range = (6.0, 15.0)  # pericardium, valves
-    lateral_wall_db: Range = (-12.0, 1.0)
+    lateral_wall_db: Range = (-8.0, 1.5)
+    septum_db: Range = (-2.0, 4.0)
+    along_beam_db: Range = (0.0, 6.0)  # what the lateral wall loses where it runs along the beam
     axial_fwhm_mm: Range = (0.8, 3.0)
     angular_fwhm_deg: Range = (1.1, 4.0)
     residual_tgc_db: Range = (0.0, 6.0)
@@ -59,6 +75,7 @@ class EchoConfig:
     shadow: float = 0.25  # share of frames with a rib shadow
     noise_db: Range = (-62.0, -32.0)  # thermal noise at full depth re myocardium
     noise_growth_db: Range = (6.0, 24.0)  # how much weaker it is at the probe
+    constant_grain: float = 0.5  # of structureless batches: grain of one size in mm, not in degrees
 
 
 @dataclass(frozen=True)
@@ -75,9 +92,12 @@ class HazeConfig:
     near_length_mm: Range = (15.0, 60.0)
     band_depth: Range = (0.35, 0.75)  # centre of the mid-field band, as a fraction of the depth
     band_width: Range = (0.08, 0.25)
-    texture_db: Range = (1.0, 5.0)
+    texture_db: Range = (1.0, 8.0)
     widen_lateral: Range = (1.0, 4.0)  # its point spread re the tissue's
-    widen_axial: Range = (0.9, 1.6)
+    widen_axial: Range = (0.9, 2.0)
+    drowned: float = 0.12  # share of frames whose near field is buried besides, where nothing can be known
+    drowned_db: Range = (3.0, 14.0)  # how far above the myocardium at the probe
+    drowned_length_mm: Range = (15.0, 50.0)
     peak_db: float = 14.0  # no component exceeds this anywhere, re myocardium
     reverberation_db: Range = (-45.0, -22.0)
     reverberation_mm: float = 5.0
@@ -119,6 +139,7 @@ class OracleConfig:
 class PhantomConfig:
     grid: GridConfig = GridConfig()
     anatomy: AnatomyConfig = AnatomyConfig()
+    motion: MotionConfig = MotionConfig()
     echo: EchoConfig = EchoConfig()
     haze: HazeConfig = HazeConfig()
     display: DisplayConfig = DisplayConfig()

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from training.phantom.config import DisplayConfig
 from training.phantom.draw import Draw, Grid
+
+Size = int | tuple[int, int]  # side of a square, or (height, width), pixels
 
 
 def compress(db: Tensor, dynamic_range_db: Tensor, gain_db: Tensor, gamma: Tensor) -> Tensor:
@@ -46,11 +50,26 @@ def draw_view(draw: Draw, grid: Grid, config: DisplayConfig) -> View:
     )
 
 
-def scan_grid(grid: Grid, view: View, side: int) -> tuple[Tensor, Tensor]:
-    """Sampling grid (B, side, side, 2) for `F.grid_sample` and the sector mask bool (B, 1, side, side), apex up."""
-    pixel = (torch.arange(side, device=grid.r.device) + 0.5) / side
-    y = pixel[None, :, None] * view.side_mm - view.top_mm
-    x = (pixel[None, None, :] - 0.5) * view.side_mm / view.stretch - view.right_mm
+def as_size(side: Size) -> tuple[int, int]:
+    """(height, width) of a picture given by them or by the side of a square."""
+    return (side, side) if isinstance(side, int) else side
+
+
+def scan_points(view: View, side: Size) -> tuple[Tensor, Tensor]:
+    """Where the pixels lie: x (B, 1, W) and y (B, H, 1) in mm, y away from the probe."""
+    height, width = as_size(side)
+    device = view.side_mm.device
+    y = (torch.arange(height, device=device)[None, :, None] + 0.5) / height * view.side_mm - view.top_mm
+    across = (torch.arange(width, device=device)[None, None, :] + 0.5 - width / 2) / height
+    return across * view.side_mm / view.stretch - view.right_mm, y
+
+
+def scan_grid(grid: Grid, view: View, side: Size) -> tuple[Tensor, Tensor]:
+    """Sampling grid (B, H, W, 2) for `F.grid_sample` and the sector mask bool (B, 1, H, W), apex up.
+
+    side: of a square, or (height, width): then the square fills the height and the width shows more or less.
+    """
+    x, y = scan_points(view, side)
     r, theta = torch.sqrt(x * x + y * y), torch.atan2(x, y)
     rows, columns = grid.x.shape[-2:]
     config = grid.config
@@ -62,29 +81,31 @@ def scan_grid(grid: Grid, view: View, side: int) -> tuple[Tensor, Tensor]:
 
 
 def scan_convert(maps: Tensor, where: Tensor, inside: Tensor) -> Tensor:
-    """Polar maps (B, C, R, T) -> pixels (B, C, size, size), 0 outside the sector."""
+    """Polar maps (B, C, R, T) -> pixels (B, C, H, W), 0 outside the sector."""
     return F.grid_sample(maps, where, mode="bilinear", padding_mode="border", align_corners=False) * inside
 
 
-def to_side(image: Tensor, side: int) -> Tensor:
-    """Resize (B, C, n, n) to `side`: by area when shrinking, linearly when growing, as the app's sector does."""
-    n = image.shape[-1]
-    if n == side:
+def to_side(image: Tensor, side: Size) -> Tensor:
+    """Resize (B, C, h, w) to `side`: by area when shrinking, linearly when growing, as the app's sector does."""
+    size, (h, w) = as_size(side), image.shape[-2:]
+    if size == (h, w):
         return image
-    if n > side and n % side == 0:
-        return F.avg_pool2d(image, n // side)
-    if n > side:
-        return F.interpolate(image, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
-    return F.interpolate(image, size=(side, side), mode="bilinear", align_corners=False)
+    if h > size[0] and h % size[0] == 0 and (h // size[0]) * size[1] == w:
+        return F.avg_pool2d(image, h // size[0])
+    return F.interpolate(image, size=size, mode="bilinear", antialias=h > size[0], align_corners=False)
 
 
 def jpeg(image: Tensor, quality: int) -> Tensor:
-    """Each of (B, 1, H, W) in [0, 1] through 8-bit grey JPEG, on the CPU."""
-    out = []
-    for frame in (image[:, 0] * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy():
+    """Each of (B, 1, H, W) in [0, 1] through 8-bit grey JPEG, on the CPU (in threads: OpenCV frees the interpreter)."""
+    frames = (image[:, 0] * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+
+    def through(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
         data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        out.append(np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)))
-    return (torch.from_numpy(np.stack(out)).to(image.device).float() / 255)[:, None]
+        return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), dtype=np.uint8)
+
+    with ThreadPoolExecutor() as pool:
+        out = np.stack(list(pool.map(through, frames)))
+    return (torch.from_numpy(out).to(image.device).float() / 255)[:, None]
 
 
 def quantise(image: Tensor) -> Tensor:

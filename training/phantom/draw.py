@@ -60,6 +60,10 @@ class Draw:
         low, high = limits
         return low + (high - low) * float(torch.rand((), generator=self.generator, device=self.device))
 
+    def seed(self) -> int:
+        """A seed for draws that must be repeated."""
+        return int(torch.randint(2**31, (), generator=self.generator, device=self.device))
+
     def normal(self, *shape: int) -> Tensor:
         """Standard normal of (B, *shape)."""
         return torch.randn(self.batch, *shape, generator=self.generator, device=self.device)
@@ -77,6 +81,12 @@ class Draw:
         field = F.grid_sample(lattice, where, mode="bicubic", padding_mode="reflection", align_corners=True)
         field = F.interpolate(field, size=grid.x.shape[-2:], mode="bilinear", align_corners=False)
         return field[:, 0] * 1.25  # bicubic interpolation loses variance between the knots
+
+    def arcs(self, down: int, across: int, grid: Grid) -> Tensor:
+        """A smooth field of arcs of equal range, about standard normal: `down` knots per depth, `across` per sector."""
+        rows, columns = grid.x.shape[-2:]
+        field = F.interpolate(self.normal(1, down, across), (rows, columns), mode="bicubic", align_corners=True)
+        return field[:, 0] * 1.25
 
     def along(self, knots: int, n: int, dim: int) -> Tensor:
         """A smooth curve, about standard normal, along beams (dim 2: (B, 1, n)) or depth (dim 1: (B, n, 1))."""

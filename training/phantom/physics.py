@@ -49,12 +49,20 @@ def blur(field: Tensor, sigma_axial: Tensor, sigma_lateral: Tensor) -> Tensor:
     return torch.fft.ifft2(torch.fft.fft2(field) * transfer)
 
 
-def speckle(scatterers: Tensor, psf: PointSpread, grid: Grid) -> Tensor:
+def speckle(scatterers: Tensor, psf: PointSpread, grid: Grid, smooth: float = 0.0) -> Tensor:
     """Scatterers (complex amplitudes) seen through the point spread, of unit energy: E|out|^2 = E|in|^2 where
-    the level is uniform."""
+    the level is uniform.
+
+    smooth: standard deviation in grid steps of a Gaussian that the scatterers went through already (see
+    `scatterers`); the blur here is finer by as much.
+    """
     axial, lateral = psf.sigmas(grid)
-    # A unit-sum Gaussian of sigma s has energy 1 / (2 sqrt(pi) s) along each axis
-    return blur(scatterers, axial, lateral) * torch.sqrt(4 * math.pi * axial * lateral)
+    if smooth == 0.0:
+        # A unit-sum Gaussian of sigma s has energy 1 / (2 sqrt(pi) s) along each axis
+        return blur(scatterers, axial, lateral) * torch.sqrt(4 * math.pi * axial * lateral)
+    rest = [torch.sqrt((s**2 - smooth**2).clamp_min(0.01)) for s in (axial, lateral)]
+    whole = [torch.sqrt(s**2 + smooth**2) for s in rest]
+    return blur(scatterers, *rest) * torch.sqrt(whole[0] * whole[1]) / smooth
 
 
 def mean_power(power: Tensor, psf: PointSpread, grid: Grid) -> Tensor:
@@ -86,12 +94,10 @@ def draw_path_db(draw: Draw, grid: Grid, config: EchoConfig) -> tuple[Tensor, Te
 
 @dataclass(frozen=True)
 class Haze:
-    """power: (B, R, T) expected haze power re myocardium. level_db: (B,) total in the LV re myocardium region,
-    -inf-like (-120) where there is none. psf: its point spread."""
+    """power: (B, R, T) expected haze power re myocardium, still over a loop.  psf: its point spread."""
 
     power: Tensor
     psf: PointSpread
-    level_db: Tensor
 
 
 def _components(draw: Draw, grid: Grid, config: HazeConfig) -> list[Tensor]:
@@ -116,21 +122,28 @@ def draw_haze(
 ) -> Haze:
     """Haze of the asked total level (B, 1, 1), dB: its power in the LV region re clean power in the myocardium.
 
-    In a frame without these regions the whole sector stands for them. No place exceeds `peak_db`.
+    In a frame without these regions the whole sector stands for them. No place exceeds `peak_db`. In some frames the
+    near field is drowned besides, whatever the level.
     """
     total = torch.stack(_components(draw, grid, config)).sum(0)
     lv = region_mean(total, anatomy.lv > 0)
     muscle = reference_power(clean, anatomy)
     scale = db_to_power(level_db) * muscle / lv.clamp_min(1e-9)
     scale = scale * ~draw.chance(config.clean)
-    power = total * scale
+    drowning = torch.exp(-grid.r / draw.uniform(config.drowned_length_mm)) * db_to_power(2.0 * draw.smooth(5, grid))
+    drowning = drowning * db_to_power(draw.uniform(config.drowned_db)) * muscle * draw.chance(config.drowned)
+    power = total * scale + drowning
     ceiling = muscle * db_to_power(torch.full_like(scale, config.peak_db))
     power = power / (1 + power / ceiling)
-    reached = power_to_db(region_mean(power, anatomy.lv > 0) / muscle).flatten()
     wide = PointSpread(
         psf.axial_mm * draw.uniform(config.widen_axial), psf.angular_rad * draw.uniform(config.widen_lateral)
     )
-    return Haze(power, wide, reached)
+    return Haze(power, wide)
+
+
+def haze_level(power: Tensor, clean: Tensor, anatomy: Anatomy) -> Tensor:
+    """(B,) total haze level in dB: mean haze power in the LV re mean clean power in the myocardium; -120 for none."""
+    return power_to_db(region_mean(power, anatomy.lv > 0) / reference_power(clean, anatomy)).flatten()
 
 
 def region_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -144,23 +157,37 @@ def reference_power(clean: Tensor, anatomy: Anatomy) -> Tensor:
     return region_mean(clean, (anatomy.myocardium > 0) & (anatomy.along < 0.9)).clamp_min(1e-6)
 
 
-def artefacts(draw: Draw, field: Tensor, power: Tensor, grid: Grid, config: HazeConfig) -> tuple[Tensor, Tensor]:
-    """Reverberation and side lobes of `field` (complex) and their expected power.
+@dataclass(frozen=True)
+class Artefacts:
+    """taps: (B, R, 1) complex amplitudes of the axial copies, decay: their expected power; lobes: (B, 1, 1) power of
+    the side lobes, tail: their point spread."""
 
-    Reverberation: delayed axial copies with random phase, exponential, mean 5 mm. Side lobes: a wide angular tail.
-    """
-    rows = field.shape[-2]
-    delay = torch.arange(rows, device=field.device)[None, :, None] * grid.mm_per_sample
+    taps: Tensor
+    decay: Tensor
+    lobes: Tensor
+    tail: PointSpread
+
+
+def draw_artefacts(draw: Draw, grid: Grid, config: HazeConfig) -> Artefacts:
+    """Reverberation: delayed axial copies of random phase, exponential, mean 5 mm. Side lobes: a wide angular tail."""
+    rows = grid.x.shape[1]
+    delay = torch.arange(rows, device=draw.device)[None, :, None] * grid.mm_per_sample
     decay = torch.exp(-delay / config.reverberation_mm) * (delay > 1.0)
     decay = decay / decay.sum(1, keepdim=True).clamp_min(1e-9) * db_to_power(draw.uniform(config.reverberation_db))
-    taps = torch.sqrt(decay) * draw.complex_normal(rows, 1)
-    echo = _axial(field, taps)
-    echo_power = _axial(power.to(field.dtype), decay.to(field.dtype)).real.clamp_min(0)
     tail = PointSpread(grid.mm_per_sample, torch.deg2rad(draw.uniform(config.side_lobe_deg)))
-    level = db_to_power(draw.uniform(config.side_lobe_db))
-    lobe_power = mean_power(power, tail, grid) * level
-    noise = draw.complex_normal(*field.shape[1:]) * torch.sqrt(power)
-    return echo + speckle(noise, tail, grid) * torch.sqrt(level), echo_power + lobe_power
+    taps = torch.sqrt(decay) * draw.complex_normal(rows, 1)
+    return Artefacts(taps, decay, db_to_power(draw.uniform(config.side_lobe_db)), tail)
+
+
+def artefacts(
+    parts: Artefacts, tissue: Tensor, scatterers: Tensor, power: Tensor, grid: Grid, smooth: float
+) -> tuple[Tensor, Tensor]:
+    """Reverberation of `tissue` (complex echo) plus side lobes of `scatterers` (complex, before the point spread),
+    and the expected power of both together, given the tissue's."""
+    echo = _axial(tissue, parts.taps)
+    echo_power = _axial(power.to(tissue.dtype), parts.decay.to(tissue.dtype)).real.clamp_min(0)
+    lobes = speckle(scatterers, parts.tail, grid, smooth) * torch.sqrt(parts.lobes)
+    return echo + lobes, echo_power + mean_power(power, parts.tail, grid) * parts.lobes
 
 
 def _axial(field: Tensor, taps: Tensor) -> Tensor:
@@ -169,11 +196,15 @@ def _axial(field: Tensor, taps: Tensor) -> Tensor:
     return torch.fft.ifft(torch.fft.fft(field, n, dim=1) * torch.fft.fft(taps, n, dim=1), dim=1)[:, : field.shape[1]]
 
 
-def draw_thermal_noise(draw: Draw, grid: Grid, config: EchoConfig, psf: PointSpread) -> Tensor:
-    """Receiver noise: white across beams, filtered along them, growing with depth as the compensation lifts it."""
-    depth = grid.r / grid.depth_mm
-    level = draw.uniform(config.noise_db) - draw.uniform(config.noise_growth_db) * (1 - depth)
+def draw_thermal_noise(draw: Draw, grid: Grid, level_db: Tensor, psf: PointSpread) -> Tensor:
+    """Receiver noise of the given power (B, R, 1): white across beams, filtered along them."""
     white = draw.complex_normal(*grid.x.shape[1:])
     axial, _ = psf.sigmas(grid)
     none = torch.full_like(axial, 0.35)
-    return blur(white, axial, none) * torch.sqrt(4 * math.pi * axial * none) * torch.sqrt(db_to_power(level))
+    return blur(white, axial, none) * torch.sqrt(4 * math.pi * axial * none) * torch.sqrt(db_to_power(level_db))
+
+
+def draw_thermal_level(draw: Draw, grid: Grid, config: EchoConfig) -> Tensor:
+    """(B, R, 1) dB re myocardium: grows with depth as the compensation lifts it."""
+    depth = grid.r / grid.depth_mm
+    return draw.uniform(config.noise_db) - draw.uniform(config.noise_growth_db) * (1 - depth)
