@@ -166,9 +166,7 @@ def evaluate(
         list[str] | None, typer.Option(help="Name of a network; may be repeated. By default all that have weights.")
     ] = None,
     folder: Annotated[Path | None, typer.Option(help="Folder of a training run, to evaluate what it made.")] = None,
-    real: Annotated[
-        Path | None, typer.Option(help="Folder of real loops, with regions beside them or not.")
-    ] = None,
+    real: Annotated[Path | None, typer.Option(help="Folder of real loops, with regions beside them or not.")] = None,
     clear: Annotated[
         list[Path] | None, typer.Option(help="A clear real loop, to be hazed and cleaned again; may be repeated.")
     ] = None,
