@@ -131,6 +131,8 @@ def _network_figures(run: Run, name: str) -> dict[str, float]:
     for part, title in NULL_PARTS.items():
         shares = get.values(part, name, "share")
         figures[f"{name} darkened beyond the oracle, {title} %"] = 100.0 * float(shares.mean())
+        untrue = get.values(part, name, "untrue")
+        figures[f"{name} darkened beyond oracle and clean twin, {title} %"] = 100.0 * float(untrue.mean())
     for part in SPECKLE_PARTS:
         gains = get.values(part, name, "gain")
         figures[f"{name} darkest local gain, {NULL_PARTS[part]}"] = float(gains.min())

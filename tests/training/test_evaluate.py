@@ -141,8 +141,23 @@ def test_the_null_tests_catch_a_painter(null_tests):
     for test in null_tests:
         records, _ = nulls.null_records(test, Method("painter", painter))
         assert np.mean([r.values["share"] for r in records]) > 0.03, test.key
+        assert all(r.values["untrue"] <= r.values["share"] for r in records)
         if test.is_speckle:
             assert min(r.values["gain"] for r in records) < 0.75
+
+
+def test_what_the_clean_twin_shows_is_not_called_untrue(null_tests):
+    buried = next(test for test in null_tests if test.key == "buried")
+    data = buried.frames
+    seer = Method(
+        "seer", lambda frames: np.concatenate([np.minimum(f, c)[None] for f, c in zip(frames, twin, strict=True)])
+    )
+    for i in range(len(data)):
+        twin = data.clean[i : i + 1]
+        one = nulls.NullTest("buried", "", data[slice(i, i + 1)])
+        (record,), _ = nulls.null_records(one, seer)
+        assert record.values["share"] > 0.1
+        assert record.values["untrue"] == 0.0
 
 
 def test_the_null_frames_are_what_they_say(null_tests):

@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from echoq_models.cine import read
 from echoq_models.denoise.architectures import build
 from echoq_models.metrics.fidelity import psnr
+from echoq_models.metrics.flicker import flicker
 from echoq_models.metrics.gcnr import gcnr
 from echoq_models.regions import load as load_regions
 from echoq_models.weights import store
@@ -54,6 +55,27 @@ def test_no_chamber_is_painted_into_structureless_speckle():
     test = nulls.NullTest("speckle", "", sets.speckle(8), is_speckle=True)
     records, _ = nulls.null_records(test, Method("fast", lambda frames: denoise("fast", frames)))
     assert np.median([r.values["gain"] for r in records]) >= 0.95
+
+
+@pytest.mark.parametrize(
+    ("frames", "most"), [(sets.chamberless, 0.03), (sets.buried, 0.04), (sets.other_speckle, 0.01)]
+)
+def test_nothing_is_darkened_that_neither_oracle_nor_truth_shows_dark(frames, most):
+    test = nulls.NullTest("null", "", frames(12, seed=31_337))
+    records, _ = nulls.null_records(test, Method("fast", lambda given: denoise("fast", given)))
+    assert np.mean([r.values["untrue"] for r in records]) < most
+
+
+def test_clean_frames_come_out_nearly_as_they_went_in():
+    data = sets.held_out(8, frames=1, seed=77)
+    result = stills("fast", data.clean)
+    assert np.median([psnr(c, r, s) for c, r, s in zip(data.clean, result, data.sector, strict=True)]) >= 34.0
+
+
+def test_still_tissue_hardly_flickers_more_than_in_the_original(realdata):
+    loop = read(realdata / "a4c" / "loop_1.gif")
+    frames = loop.frames[:16]
+    assert flicker(frames, denoise("fast", frames)).ratio <= 1.15
 
 
 def test_speckle_of_another_make_stays_as_it_is():
