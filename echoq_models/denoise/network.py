@@ -143,12 +143,15 @@ class NetworkDenoiser:
     def confidence(self, loop: CineLoop, prepared: Prepared, index: int) -> NDArray[np.float32] | None:
         """How sure the network is of its change, float32 (256, 256) in [0, 1] on the sector's square.
 
-        None for networks without such an output.
+        That the haze has not buried what lies there, as the network judges it, times exp(change / 2): the more of the
+        grey scale is taken away, the more can be wrong. None for networks without such an output.
         """
         state: NetworkState = prepared.state
         _, patches = carry.take(loop, [index], state.sector)
-        _, confidence = _forward(state.network, patches, state.device)
-        return None if confidence is None else confidence[0]
+        change, confidence = _forward(state.network, patches, state.device)
+        if confidence is None:
+            return None
+        return np.asarray(confidence[0] * np.exp(np.minimum(change[0], 0) / 2), dtype=np.float32)
 
 
 def _denoise(loop: CineLoop, state: NetworkState, part: list[int], strength: float) -> NDArray[np.uint8]:
