@@ -59,7 +59,7 @@ class Seen:
     What is kept saves work and never alters a result. May be used by several threads.
     """
 
-    def __init__(self, most: int = 64) -> None:
+    def __init__(self, most: int = 16) -> None:
         self._most = most  # 0.5 MiB each
         self._maps: OrderedDict[int, Maps] = OrderedDict()
         self._lock = threading.Lock()

@@ -212,7 +212,8 @@ def door_rows(
 
 
 def door_call(denoiser: Denoiser, loop: CineLoop, prepared: Prepared, batch: int) -> Callable[[], object]:
-    """A call that denoises the next `batch` frames of the loop, round and round."""
+    """A call that denoises the next `batch` frames of the loop, round and round. The loop is longer than what a network
+    keeps of it for its neighbours, so that no frame is had for nothing."""
     frames = cycle(range(len(loop)))
     return lambda: list(denoiser.run(loop, prepared, list(islice(frames, batch))))
 
