@@ -3,8 +3,9 @@
     torchrun --nproc-per-node 8 -m training denoiser --config RECIPE            one process a GPU
     OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 -m training ... --device cpu  one process a core
 
-Each process works on its share of a batch; gradients are averaged, so that all keep the same weights. Small networks on
-a CPU gain from it too: their operations are too short to be shared between cores.
+Each process works on its share of a batch; gradients are averaged, so that all keep the same weights. On an idle CPU
+that is no faster than one process with a thread a core; beside other work it is, since no thread waits for another
+within an operation.
 """
 
 from __future__ import annotations
