@@ -41,18 +41,6 @@ Maps = tuple[NDArray[np.float32], NDArray[np.float32]]  # change and smoothed pa
 Outputs = tuple[NDArray[np.float32], NDArray[np.float32] | None]
 
 
-@dataclass(frozen=True)
-class NetworkState:
-    """What `prepare` fixes: the sector, the network on its device, its card and the frames a batch."""
-
-    sector: Sector
-    network: nn.Module
-    card: Card
-    device: torch.device
-    batch: int
-    seen: Seen = field(default_factory=lambda: Seen())
-
-
 class Seen:
     """Changes of the frames worked on last, since each is needed for its neighbours too (see `steady`).
 
@@ -78,6 +66,18 @@ class Seen:
             self._maps.update(new)
             while len(self._maps) > max(self._most, len(new)):
                 self._maps.popitem(last=False)
+
+
+@dataclass(frozen=True)
+class NetworkState:
+    """What `prepare` fixes: the sector, the network on its device, its card and the frames a batch."""
+
+    sector: Sector
+    network: nn.Module
+    card: Card
+    device: torch.device
+    batch: int
+    seen: Seen = field(default_factory=Seen)
 
 
 class NetworkDenoiser:
@@ -114,7 +114,8 @@ class NetworkDenoiser:
         work = _GMAC.get(str(card.architecture["family"]), 1.0)
         size = batching.batch_size(place, settings.batch, gmac_per_frame=work)
         if settings.batch == 0 and place.type == "cpu" and _frame_a_core(network):
-            size = -(-size // _cores()) * _cores()  # no core idles at the end of a batch
+            cores = device.thread_count()
+            size = -(-size // cores) * cores  # no core idles at the end of a batch
         facts: dict[str, str | float | int | None] = {
             "weights": card.title,
             "sha256": card.sha256,
@@ -217,16 +218,9 @@ def _frame_a_core(network: nn.Module) -> bool:
     return isinstance(network, FastNet)
 
 
-def _cores() -> int:
-    """How many frames run side by side: torch's thread count (which a person may set), cut to the CPUs there are."""
-    import torch
-
-    return max(1, min(torch.get_num_threads(), device.cpu_count()))
-
-
 def _side_by_side(network: nn.Module, x: Tensor, place: torch.device) -> Outputs:
     """`_run` frame by frame, each on a core of its own. x: (N, 1, 256, 256)."""
-    workers = min(_cores(), len(x))
+    workers = min(device.thread_count(), len(x))
 
     def one(frame: Tensor) -> Outputs:
         return _run(network, frame, place, 1)

@@ -99,9 +99,16 @@ def limit_threads() -> int:
     """
     import torch
 
-    count = min(torch.get_num_threads(), cpu_count())
+    count = thread_count()
     torch.set_num_threads(count)
     return count
+
+
+def thread_count() -> int:
+    """torch's number of threads (which a person may set), cut to the CPUs this process may use."""
+    import torch
+
+    return min(torch.get_num_threads(), cpu_count())
 
 
 def be_polite() -> None:

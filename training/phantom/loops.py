@@ -72,7 +72,7 @@ def simulate_loops(
     """
     config = config or PhantomConfig()
     draw = Draw(batch, generator)
-    scene, _, _ = draw_scene(draw, draw.uniform((0.0, 0.0)), config, level_db, native)
+    scene, _ = draw_scene(draw, draw.uniform((0.0, 0.0)), config, level_db, native)
     motion = config.motion
     rho = draw.uniform(motion.tissue_rho), draw.uniform(motion.blood_rho)
     moving = MovingScatterers(draw, scene.grid, scene.psf, *rho)

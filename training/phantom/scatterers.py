@@ -21,19 +21,6 @@ FINE = 2
 SMOOTH = 0.5  # standard deviation in image samples, both ways
 
 
-class StillScatterers:
-    """For one frame alone: nothing has moved yet, so scatterers are drawn where they are seen."""
-
-    smooth = 0.0
-
-    def __init__(self, draw: Draw) -> None:
-        self._draw = draw
-
-    def next(self, rest: Grid, blood: Tensor) -> Tensor:
-        """Complex (B, R, T) of unit power."""
-        return self._draw.complex_normal(*rest.x.shape[1:])
-
-
 class MovingScatterers:
     """For the frames of a loop, in order. rho: (B, 1, 1) correlation from one frame to the next.
 

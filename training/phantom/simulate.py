@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -35,7 +34,6 @@ from training.phantom.physics import (
     reference_power,
     speckle,
 )
-from training.phantom.scatterers import StillScatterers
 
 
 @dataclass(frozen=True)
@@ -124,14 +122,6 @@ class Moment:
     smooth: float
 
 
-class Scatterers(Protocol):
-    """Where scatterers come from, frame after frame: see `training.phantom.scatterers`."""
-
-    smooth: float
-
-    def next(self, rest: Grid, blood: Tensor) -> Tensor: ...
-
-
 @dataclass(frozen=True)
 class Echoes:
     """Envelope levels in dB on the polar grid, (B, R, T), before the display."""
@@ -158,15 +148,15 @@ def painter(grid: Grid, heart: Heart, seed: int, config: PhantomConfig) -> Paint
 
 def draw_scene(
     draw: Draw, phase: Tensor, config: PhantomConfig, level_db: tuple[float, float] | None, native: Size | None
-) -> tuple[Scene, Anatomy, Grid]:
+) -> tuple[Scene, Anatomy]:
     """A scene, and its anatomy at `phase`, where haze and display gain are set."""
     heart = draw_heart(draw, config.anatomy, config.motion)
     needed = heart.apex_y + heart.length * torch.cos(heart.tilt) + draw.uniform((2.0, 45.0))
     depth = torch.maximum(draw.uniform(config.grid.depth_mm), needed).clamp_max(config.grid.depth_mm[1])
     grid = draw_grid(draw, config.grid, depth)
     paint = painter(grid, heart, draw.seed(), config)
-    anatomy, rest = paint(phase)
-    return _scene(draw, grid, heart, paint, anatomy, config, level_db, native), anatomy, rest
+    anatomy, _ = paint(phase)
+    return _scene(draw, grid, heart, paint, anatomy, config, level_db, native), anatomy
 
 
 def _scene(
@@ -316,11 +306,10 @@ def render(scene: Scene, got: Echoes, anatomy: Anatomy, side: Size) -> PhantomBa
     )
 
 
-def still(draw: Draw, anatomy: Anatomy, rest: Grid) -> Moment:
-    """A single moment, with scatterers of its own."""
-    scatterers = StillScatterers(draw)
-    fog = draw.complex_normal(*rest.x.shape[1:])
-    return Moment(anatomy, scatterers.next(rest, anatomy.blood), fog, scatterers.smooth)
+def still(draw: Draw, anatomy: Anatomy) -> Moment:
+    """A single moment: nothing has moved yet, so scatterers are drawn where they are seen."""
+    fog, scatterers = (draw.complex_normal(*anatomy.blood.shape[1:]) for _ in range(2))
+    return Moment(anatomy, scatterers, fog, smooth=0.0)
 
 
 def simulate(
@@ -340,8 +329,8 @@ def simulate(
     """
     config = config or PhantomConfig()
     draw = Draw(batch, generator)
-    scene, anatomy, rest = draw_scene(draw, draw.uniform((0.0, 1.0)), config, level_db, native)
-    return render(scene, echoes(draw, scene, still(draw, anatomy, rest)), anatomy, side)
+    scene, anatomy = draw_scene(draw, draw.uniform((0.0, 1.0)), config, level_db, native)
+    return render(scene, echoes(draw, scene, still(draw, anatomy)), anatomy, side)
 
 
 def simulate_structureless(
@@ -364,7 +353,7 @@ def simulate_structureless(
         level = power_to_db(constant_grain(draw, grid).abs() ** 2) + scene.residual_db
         nothing = torch.zeros_like(level)
         return render(scene, Echoes(level, level, nothing, nothing + 1, nothing[:, 0, 0] - 120.0), anatomy, side)
-    return render(scene, echoes(draw, scene, still(draw, anatomy, grid)), anatomy, side)
+    return render(scene, echoes(draw, scene, still(draw, anatomy)), anatomy, side)
 
 
 def constant_grain(draw: Draw, grid: Grid) -> Tensor:
