@@ -13,10 +13,10 @@ READY_DEV := $(VENV)/.ready-dev
 CODE := echoq_desktop echoq_models training tests installer
 
 .DEFAULT_GOAL := help
-.PHONY: help run venv test lint format bench wheel libs clean
+.PHONY: help run venv test lint format bench bench-bm3d wheel libs clean
 
 help: ## list what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(READY) libs ## open EchoQ on the sample loop; without a display do the same job into echoq-output/
 	@$(BIN)/python -m echoq_desktop
@@ -41,6 +41,10 @@ bench: $(READY_DEV) libs ## measure speed and memory on this machine
 	$(BIN)/python -m tests.benchmarks.bench_networks --json runs/bench.json
 	QT_QPA_PLATFORM=offscreen $(BIN)/python -m tests.benchmarks.bench_denoise
 	QT_QPA_PLATFORM=offscreen $(BIN)/python tests/benchmarks/bench_player.py
+
+bench-bm3d: $(READY_DEV) ## compare BM3D with the reference package (non-commercial) and other filters
+	$(PIP) --no-build-isolation --editable '.[dev,bench]'
+	$(BIN)/python -m tests.benchmarks.bench_bm3d --json runs/bench_bm3d.json
 
 wheel: $(READY_DEV) ## build the wheel into dist/
 	$(BIN)/python -m build --wheel --no-isolation

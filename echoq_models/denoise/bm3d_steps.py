@@ -1,4 +1,4 @@
-"""The two steps of BM3D on one frame: hard threshold, then the empirical Wiener filter.
+"""The two steps of BM3D on frames: hard threshold, then the empirical Wiener filter.
 
 Block transforms are linear, so they are done once for each position of the frame, not for each member of a group:
 before grouping for the blocks, and after adding up the filtered groups for the estimates. What remains for each
@@ -19,23 +19,28 @@ from echoq_models.denoise.bm3d_matching import match
 from echoq_models.denoise.bm3d_profile import Profile, Step
 from echoq_models.denoise.bm3d_transforms import Matrix, bior15, dct, haar, kaiser, separable
 
-# Values of a group chunk (blocks x pixels of a block): 1 MiB as float32 stays in a core's cache.
-_CHUNK = 2**18
-# Distances held at once, which bounds memory on large frames: 256 MiB.
-_DISTANCES = 2**26
+# Values of a group chunk (blocks x pixels of a block): 1 MiB as float32 stays in a core's cache; a GPU wants much work
+# at a time.
+_CHUNK = {"cpu": 2**18, "cuda": 2**25}
+# Distances held at once, which bounds memory on large frames: 256 MiB on a CPU, 2 GiB on a GPU.
+_DISTANCES = {"cpu": 2**26, "cuda": 2**29}
+_LEAST = 1e-2  # of the sum of a group's squared gains, nearly 0 where all is black, whose inverse is its weight
 
 
-def denoise(image: Tensor, sigma: float, profile: Profile, mask: Tensor | None = None) -> Tensor:
-    """Both steps on float32 (H, W), sides at least 2; the same shape back.
+def denoise(frames: Tensor, sigma: float, profile: Profile, mask: Tensor | None = None) -> Tensor:
+    """Both steps on float32 (B, H, W), sides at least 2, each frame on its own; the same shape back.
 
-    sigma: noise standard deviation > 0 in the image's unit, of which the full scale is 1.
+    sigma: noise standard deviation > 0 in the frames' unit, of which the full scale is 1.
     mask: bool (H, W), only blocks that touch it are filtered; what no block covers is left as it is.
+    A frame of one value holds no noise and comes back as it is.
     """
-    basic = hard_threshold(image, sigma, profile, mask)
-    return wiener(image, basic, sigma, profile, mask)
+    basic = hard_threshold(frames, sigma, profile, mask)
+    estimate = wiener(frames, basic, sigma, profile, mask)
+    constant = (frames == frames[:, :1, :1]).flatten(1).all(dim=1)
+    return torch.where(constant[:, None, None], frames, estimate)
 
 
-def hard_threshold(image: Tensor, sigma: float, profile: Profile, mask: Tensor | None = None) -> Tensor:
+def hard_threshold(frames: Tensor, sigma: float, profile: Profile, mask: Tensor | None = None) -> Tensor:
     """The basic estimate: coefficients of a group below lambda_3D * sigma are dropped. Arguments of `denoise`."""
     step = profile.hard
     block = separable(bior15(step.N1))
@@ -44,13 +49,12 @@ def hard_threshold(image: Tensor, sigma: float, profile: Profile, mask: Tensor |
 
     def shrink(noisy: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
         kept = noisy.abs() > threshold
-        kept[0, :, 0] = True  # the group's mean: a flat frame stays as it is, however dark
-        return noisy * kept, 1 / kept.sum(dim=(0, 2))
+        return noisy * kept, 1 / kept.sum(dim=(0, 2)).clamp_min(1)
 
-    return _filter(image, image, step, step.tau(sigma), block, inverse, shrink, mask)
+    return _filter(frames, frames, step, step.tau(sigma), block, inverse, shrink, mask)
 
 
-def wiener(image: Tensor, basic: Tensor, sigma: float, profile: Profile, mask: Tensor | None = None) -> Tensor:
+def wiener(frames: Tensor, basic: Tensor, sigma: float, profile: Profile, mask: Tensor | None = None) -> Tensor:
     """The final estimate: the basic one says how much of each coefficient is signal. Arguments of `denoise`."""
     step = profile.wiener
     block = separable(dct(step.N1))
@@ -58,18 +62,17 @@ def wiener(image: Tensor, basic: Tensor, sigma: float, profile: Profile, mask: T
     def shrink(noisy: Tensor, pilot: Tensor) -> tuple[Tensor, Tensor]:
         power = pilot.square()
         gain = power / (power + sigma * sigma)
-        gain[0, :, 0] = 1
-        return noisy * gain, 1 / gain.square().sum(dim=(0, 2))
+        return noisy * gain, 1 / gain.square().sum(dim=(0, 2)).clamp_min(_LEAST)
 
-    return _filter(image, basic, step, step.tau(sigma), block, block.T, shrink, mask)
+    return _filter(frames, basic, step, step.tau(sigma), block, block.T, shrink, mask)
 
 
 Shrink = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # spectra (K, G, n) of noisy, pilot -> (K, G, n), (G,)
 
 
 def _filter(
-    image: Tensor,
-    pilot: Tensor,
+    images: Tensor,
+    pilots: Tensor,
     step: Step,
     tau: float,
     forward: Matrix,
@@ -77,26 +80,26 @@ def _filter(
     shrink: Shrink,
     mask: Tensor | None,
 ) -> Tensor:
-    """Match on the pilot, shrink each group, add the weighted estimates up and divide by the weights."""
-    size = image.shape
-    bottom, right = (_short(side, step) for side in size)
-    alone = pilot is image
-    image = _pad(image, bottom, right)
-    pilot = image if alone else _pad(pilot, bottom, right)
-    mask = torch.ones_like(image) if mask is None else _pad(mask.to(image), bottom, right)
-    over, under = torch.zeros_like(image), torch.zeros_like(image)
+    """Match on the pilots, shrink each group, add the weighted estimates up and divide by the weights."""
+    size = images.shape
+    bottom, right = (_short(side, step) for side in size[1:])
+    alone = pilots is images
+    images = _pad(images, bottom, right)
+    pilots = images if alone else _pad(pilots, bottom, right)
+    mask = torch.ones_like(images[0]) if mask is None else _pad(mask.to(images)[None], bottom, right)[0]
+    over, under = torch.zeros_like(images), torch.zeros_like(images)
     window = kaiser(step.N1, step.beta)
-    matrices = _Matrices(*(_like(image, m) for m in (forward, window.reshape(-1, 1) * inverse, window)))
-    for rows, keep in _strips(mask, step):
-        groups = match(pilot[rows], step, tau, keep)
-        total, weight = _groups(image[rows], pilot[rows], groups, matrices, shrink)
-        strip = image[rows].shape
-        spread = (matrices.inverse @ total.T)[None]
-        over[rows] += F.fold(spread, strip, step.N1)[0, 0]
-        weights = weight.view(1, 1, strip[0] - step.N1 + 1, -1)
-        under[rows] += F.conv_transpose2d(weights, matrices.window[None, None])[0, 0]
-    estimate = torch.where(under > 0, over / under, image)
-    return estimate[: size[0], : size[1]]
+    matrices = _Matrices(*(_like(images, m) for m in (forward, window.reshape(-1, 1) * inverse, window)))
+    for part, rows, columns, keep in _parts(mask, step, len(images)):
+        some, guides = images[part, rows, columns], pilots[part, rows, columns]
+        total, weight = _groups(some, some if alone else guides, match(guides, step, tau, keep), matrices, shrink)
+        count, height, width = some.shape
+        spread = (total @ matrices.inverse.T).view(count, -1, len(matrices.inverse)).transpose(1, 2)
+        over[part, rows, columns] += F.fold(spread, (height, width), step.N1)[:, 0]
+        weights = weight.view(count, 1, height - step.N1 + 1, -1)
+        under[part, rows, columns] += F.conv_transpose2d(weights, matrices.window[None, None])[:, 0]
+    estimate = torch.where(under > 0, over / under, images)
+    return estimate[:, : size[1], : size[2]]
 
 
 @dataclass(frozen=True)
@@ -109,21 +112,20 @@ class _Matrices:
 
 
 def _groups(
-    image: Tensor, pilot: Tensor, groups: tuple[Tensor, Tensor], matrices: _Matrices, shrink: Shrink
+    images: Tensor, pilots: Tensor, groups: tuple[Tensor, Tensor], matrices: _Matrices, shrink: Shrink
 ) -> tuple[Tensor, Tensor]:
-    """The sum of weighted filtered spectra (positions, n) and of the weights (positions,) by block position.
+    """The sum of weighted filtered spectra (positions, n) and of the weights (positions,), by block position.
 
-    groups: what `match` found.
+    groups: what `match` found. Positions are counted through all images.
     """
     members, count = groups
-    same = pilot.data_ptr() == image.data_ptr()
-    noisy = _spectra(image, matrices)
-    guide = noisy if same else _spectra(pilot, matrices)
-    total, weight = torch.zeros_like(noisy), torch.zeros(len(noisy), device=image.device)
+    noisy = _spectra(images, matrices)
+    guide = noisy if pilots is images else _spectra(pilots, matrices)
+    total, weight = torch.zeros_like(noisy), torch.zeros(len(noisy), device=images.device)
     n = noisy.shape[1]
     for size, part in _by_size(members, count):
-        along = _like(image, haar(size))
-        for chunk in part.split(max(1, _CHUNK // (size * n)), dim=1):
+        along = _like(images, haar(size))
+        for chunk in part.split(max(1, _CHUNK[images.device.type] // (size * n)), dim=1):
             index = chunk.reshape(-1)
             spectrum = (along @ noisy.index_select(0, index).view(size, -1)).view(size, -1, n)
             other = (
@@ -146,9 +148,10 @@ def _by_size(members: Tensor, count: Tensor) -> Iterator[tuple[int, Tensor]]:
         size *= 2
 
 
-def _spectra(image: Tensor, matrices: _Matrices) -> Tensor:
-    """The transformed block at every position of the image: (positions, n)."""
-    return F.unfold(image[None, None], matrices.window.shape)[0].T @ matrices.forward.T
+def _spectra(images: Tensor, matrices: _Matrices) -> Tensor:
+    """The transformed block at every position of every image: (positions, n)."""
+    blocks = F.unfold(images[:, None], matrices.window.shape).transpose(1, 2)
+    return blocks.reshape(-1, len(matrices.forward)) @ matrices.forward.T
 
 
 def _like(image: Tensor, matrix: Matrix) -> Tensor:
@@ -160,25 +163,43 @@ def _short(length: int, step: Step) -> int:
     return step.N1 - length if length < step.N1 else -(length - step.N1) % step.N_step
 
 
-def _pad(image: Tensor, bottom: int, right: int) -> Tensor:
-    return F.pad(image[None, None], (0, right, 0, bottom), mode="replicate")[0, 0]
+def _pad(images: Tensor, bottom: int, right: int) -> Tensor:
+    return F.pad(images[:, None], (0, right, 0, bottom), mode="replicate")[:, 0]
 
 
-def _strips(mask: Tensor, step: Step) -> Iterator[tuple[slice, Tensor]]:
-    """Rows of the frame to work on at a time, and which of their reference blocks count there.
+def _parts(mask: Tensor, step: Step, frames: int) -> Iterator[tuple[slice, slice, slice, Tensor]]:
+    """Frames, rows and columns to work on at a time, and which of the reference blocks there count.
 
-    A strip has a margin of one search radius on either side, whose references belong to its neighbours, so the
-    cut changes nothing but memory.
+    Columns without a wanted reference are left out. Every part has a margin of one search radius, whose references
+    belong to its neighbours, so that the cut changes nothing but memory and time.
     """
     wanted = F.max_pool2d(mask[None, None], step.N1, step.N_step)[0, 0] > 0
-    lines, columns = wanted.shape
+    if not wanted.any():
+        return
     margin = -(-(step.N_S // 2) // step.N_step)
-    most = max(1, _DISTANCES // (step.N_S**2 * columns) - 2 * margin)
-    for first in range(0, lines, most):
-        last = min(lines, first + most)
-        if not wanted[first:last].any():
-            continue
-        start, stop = max(0, first - margin), min(lines, last + margin)
-        keep = torch.zeros_like(wanted[start:stop])
-        keep[first - start : last - start] = wanted[first:last]
-        yield slice(start * step.N_step, (stop - 1) * step.N_step + step.N1), keep.flatten().nonzero()[:, 0]
+    lines, columns = (_span(wanted.any(dim=axis)) for axis in (1, 0))
+    left, right = max(0, columns[0] - margin), min(wanted.shape[1], columns[1] + margin)
+    room = _DISTANCES[mask.device.type] // (step.N_S**2 * (right - left))  # lines of references
+    most = max(1, room - 2 * margin)
+    together = max(1, room // min(wanted.shape[0], most + 2 * margin))
+    for first in range(lines[0], lines[1], most):
+        last = min(lines[1], first + most)
+        start, stop = max(0, first - margin), min(wanted.shape[0], last + margin)
+        keep = torch.zeros_like(wanted[start:stop, left:right])
+        keep[first - start : last - start] = wanted[first:last, left:right]
+        chosen = keep.flatten().nonzero()[:, 0]
+        rows, across = _pixels(start, stop, step), _pixels(left, right, step)
+        if len(chosen):
+            for frame in range(0, frames, together):
+                yield slice(frame, frame + together), rows, across, chosen
+
+
+def _span(flags: Tensor) -> tuple[int, int]:
+    """The first set flag and the one after the last."""
+    places = flags.nonzero()[:, 0]
+    return int(places[0]), int(places[-1]) + 1
+
+
+def _pixels(first: int, last: int, step: Step) -> slice:
+    """What reference blocks `first` to `last` (not included) of a row or column cover."""
+    return slice(first * step.N_step, (last - 1) * step.N_step + step.N1)

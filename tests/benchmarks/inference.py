@@ -151,7 +151,7 @@ def network_work(network: nn.Module, place: torch.device) -> float:
 
 def bm3d_work(state: Bm3dState, loop: CineLoop) -> float:
     """10^9 multiply-accumulates of the matrix products in BM3D of one frame; its block matching is not counted."""
-    frame = torch.from_numpy(carry.take(loop, [0], state.sector)[1][0]).to(state.device)
+    frame = torch.from_numpy(carry.take(loop, [0], state.sector)[1]).to(state.device)
     mask = torch.from_numpy(state.patch_mask).to(state.device)
     with torch.inference_mode():
         return gmac(lambda: bm3d_steps.denoise(frame, state.sigma, NORMAL, mask))
