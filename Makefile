@@ -41,6 +41,7 @@ bench: $(READY_DEV) libs ## measure speed and memory on this machine
 	$(BIN)/python -m tests.benchmarks.bench_networks --json runs/bench.json
 	QT_QPA_PLATFORM=offscreen $(BIN)/python -m tests.benchmarks.bench_denoise
 	QT_QPA_PLATFORM=offscreen $(BIN)/python tests/benchmarks/bench_player.py
+	QT_QPA_PLATFORM=offscreen $(BIN)/python -m tests.benchmarks.bench_quality
 
 bench-bm3d: $(READY_DEV) ## compare BM3D with the reference package (non-commercial) and other filters
 	$(PIP) --no-build-isolation --editable '.[dev,bench]'

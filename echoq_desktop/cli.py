@@ -6,32 +6,35 @@ before torch loads. Exit codes are in the README.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 import echoq_models
-from echoq_desktop import terminal
+from echoq_desktop import cli_regions, terminal
+from echoq_desktop.cli_options import (
+    Device,
+    DeviceOption,
+    JsonFlag,
+    Method,
+    Sigma,
+    Strength,
+    is_batch,
+    known,
+    print_json,
+    settings,
+)
+from echoq_desktop.cli_regions import medians
 from echoq_desktop.terminal import complain, progress_line, stop
 from echoq_models.errors import EchoQError, InputError, WeightsError
 from echoq_models.runtime.device import set_thread_defaults
 
 if TYPE_CHECKING:
-    from echoq_models.denoise.base import Settings
     from echoq_models.runtime.jobs import BatchEvent, BatchReport, ExportOptions
-
-
-class Device(StrEnum):
-    """Where networks run."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
 
 
 class Format(StrEnum):
@@ -52,17 +55,6 @@ app = typer.Typer(
 )
 weights = typer.Typer(rich_markup_mode=None, no_args_is_help=False, help="List, verify and import weights.")
 app.add_typer(weights, name="weights")
-
-Method = Annotated[
-    list[str] | None,
-    typer.Option("--method", "-m", help="fast, unet or bm3d; repeat it to compare.", show_default="fast"),
-]
-DeviceOption = Annotated[Device, typer.Option(help="Where networks run.")]
-Sigma = Annotated[
-    float | None, typer.Option(min=0.0, max=255.0, help="BM3D's noise in grey levels; estimated if not given.")
-]
-Strength = Annotated[float, typer.Option(min=0.0, max=1.0, help="How much of the change is applied.")]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -117,7 +109,7 @@ def _without_window(reason: str) -> None:
     for path, what in zip(made["files"], ("denoised loop", "side by side", "gCNR of each frame"), strict=True):
         print(f"  {path.resolve()}  ({what})")
     print(f"Denoised with {made['method']}. gCNR, median over {made['gcnr']['frames']} frames:")
-    print(_medians(made["gcnr"]))
+    print(medians(made["gcnr"]))
 
 
 @app.command("open")
@@ -158,7 +150,7 @@ def info(
     found = sector.fit(loop)
     facts = {"file": str(file), **describe.facts(loop, found, sector.usable_spacing(loop, found))}
     if as_json:
-        _print_json(facts)
+        print_json(facts)
         return
     lines = {"File": str(file), **describe.lines(facts)}
     width = max(map(len, lines))
@@ -185,17 +177,14 @@ def denoise(
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave outputs that are there.")] = False,
 ) -> None:
     """Denoise INPUT into OUTPUT. Progress goes to stderr."""
-    from echoq_models.runtime import batch as batches
     from echoq_models.runtime import jobs
 
-    methods = _known(method or ["fast"])
+    methods = known(method or ["fast"])
     if len(methods) > 1 and not side_by_side:
         raise typer.BadParameter("several methods need --side-by-side", param_hint="--method")
     panes = (jobs.ORIGINAL, *methods) if side_by_side else ()
-    options = jobs.ExportOptions(methods[0], _settings(device, sigma, strength), panes, lossless)
-    if not source.exists():
-        raise InputError(f"{source}: there is no such file or folder")
-    if source.is_dir() and not batches.holds_only_stills(source):
+    options = jobs.ExportOptions(methods[0], settings(device, sigma, strength), panes, lossless)
+    if is_batch(source):
         suffix = "" if format_ is Format.png else f".{format_.value}"
         _denoise_folder(source, output, options, suffix, "skip" if skip_existing else "overwrite")
     elif skip_existing and output.exists():
@@ -257,61 +246,14 @@ def _tell(report: BatchReport) -> None:
     print(f"{counts}{f', {rest} not begun (cancelled)' if rest else ''}; see {report.summary}")
 
 
-@app.command()
-def gcnr(
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A loop: a file or a folder of stills.")],
-    roi: Annotated[Path, typer.Option("--roi", help="The regions: a JSON file with `lv` and `myocardium`.")],
-    method: Method = None,
-    device: DeviceOption = Device.auto,
-    sigma: Sigma = None,
-    strength: Strength = 1.0,
-    as_json: JsonFlag = False,
-) -> None:
-    """Measure gCNR in regions: each frame, and the median with its 95 % confidence interval.
-
-    The original is always measured; with --method, the denoised loop too.
-    """
-    from echoq_models import cine, regions
-    from echoq_models.runtime import jobs
-
-    methods = _known(method or [])
-    with progress_line() as progress:
-        loop = cine.read(source, progress=jobs.reading(progress, stop))
-        drawn = regions.load(roi)
-        found = jobs.measure(loop, drawn, methods, _settings(device, sigma, strength), progress, stop)
-    if as_json:
-        _print_json({"input": str(source), "roi": str(roi), "level": 0.95, **found})
-        return
-    names = list(found["methods"])
-    rows = [["frame", "time ms", *names]]
-    for t, time_ms in enumerate(found["times_ms"]):
-        values = [f"{found['methods'][name]['gcnr'][t]:.3f}" for name in names]
-        rows.append([str(t + 1), f"{time_ms:.1f}", *values])
-    print(terminal.table(rows))
-    print()
-    print(_medians(found))
-    for warning in found["warnings"]:
-        complain(f"warning: {warning}")
-    if found["small_regions"]:
-        complain(
-            f"warning: regions of {found['lv_pixels']} and {found['myocardium_pixels']} pixels are small: "
-            f"two equal distributions would read {found['null_gcnr']:.2f}"
-        )
-    if found["lossy"]:
-        complain(f"warning: lossy source ({', '.join(found['lossy'])}): lossy compression can raise gCNR")
-
-
-def _medians(found: dict[str, Any]) -> str:
-    rows = [["method", "median", "95 % CI"]]
-    for name, result in found["methods"].items():
-        interval = "-" if result["low"] is None else f"{result['low']:.3f} to {result['high']:.3f}"
-        rows.append([name, f"{result['median']:.3f}", interval])
-    return terminal.table(rows)
+app.command()(cli_regions.segment)
+app.command()(cli_regions.gcnr)
 
 
 @weights.command("list")
 def list_weights() -> None:
-    """Show the weights that are here and the methods that lack them."""
+    """Show the weights that are here and the methods and networks that lack them."""
+    from echoq_models import segment
     from echoq_models.denoise import registry
     from echoq_models.weights import store
 
@@ -327,6 +269,9 @@ def list_weights() -> None:
             complain(entry.problem)
     for name, denoiser in registry.denoisers().items():
         if missing := denoiser.available():
+            print(f"{name} cannot run: {missing}")
+    for name in segment.networks():
+        if missing := segment.available(name):
             print(f"{name} cannot run: {missing}")
 
 
@@ -361,24 +306,3 @@ def import_weights(
         raise InputError(f"{file}: there is no such file")
     entry = upstream.import_file(file, name)
     print(f"{entry.name}: {entry.path}")
-
-
-def _known(names: list[str]) -> list[str]:
-    """The names without repeats; an unknown one is wrong usage."""
-    from echoq_models.denoise import registry
-
-    known = registry.denoisers()
-    for name in names:
-        if name not in known:
-            raise typer.BadParameter(f"'{name}' is not one of {', '.join(known)}", param_hint="--method")
-    return list(dict.fromkeys(names))
-
-
-def _settings(device: Device, sigma: float | None, strength: float) -> Settings:
-    from echoq_models.denoise.base import Settings
-
-    return Settings(device.value, sigma, strength)
-
-
-def _print_json(found: dict[str, Any]) -> None:
-    print(json.dumps(found, ensure_ascii=False, allow_nan=False))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from echoq_desktop.worker_link import Message, WorkerLink
 from echoq_models.cine.writer import remove_unfinished
 from echoq_models.denoise.base import Settings
 from echoq_models.runtime.jobs import BatchOptions, ExportOptions
-from echoq_models.runtime.messages import loop_files, unpack_loop, unpack_spacing
+from echoq_models.runtime.messages import loop_files, unpack_loop, unpack_segmentation, unpack_spacing
 from echoq_models.runtime.shared_files import SharedFolder, sweep, view
 from echoq_models.runtime.worker import WorkerSetup
 
@@ -30,7 +31,7 @@ __all__ = ["Engine", "EngineOptions", "OpenedLoop", "Result"]
 
 
 class Engine(QObject):
-    """Opens, denoises and exports loops in the worker process; everything here returns at once.
+    """Opens, denoises, segments and exports loops in the worker process; everything here returns at once.
 
     All methods belong to the GUI thread. A worker that dies is replaced: open loops and finished frames stay, jobs
     go on; the second death on one job sends it to the CPU, the third ends it.
@@ -38,10 +39,12 @@ class Engine(QObject):
 
     ready = Signal()
     methods = Signal(object)  # name -> {"title": str, "missing": None | sentence}
+    segmenters = Signal(object)  # the same of the networks that find the left ventricle
     opened = Signal(int, object)  # loop_id (the job of open()), OpenedLoop
     frames_ready = Signal(int, str, object)  # loop_id, method, list[int]: frames now in the result
     prepared = Signal(int, str, object)  # loop_id, method, facts
     progress = Signal(int, int, int, str)  # job, done, total, text
+    segmented = Signal(int, object)  # loop_id, Segmentation; `finished` of the job follows
     file_event = Signal(int, object)  # job, news of one file of a batch (BatchEvent)
     finished = Signal(int, object)  # job, result dict
     failed = Signal(int, str)  # job, one sentence
@@ -152,6 +155,22 @@ class Engine(QObject):
         """Denoise every loop of a folder: `file_event` for each file, then `finished` with the report."""
         content = {"folder": str(folder), "output": str(output), "options": asdict(options)}
         return self._begin(Job(self._new(), "batch", content, what=Path(folder).name))
+
+    def segment(
+        self, loop_id: int, frames: Sequence[int] | None = None, network: str = "lv", device: str = "auto"
+    ) -> int:
+        """Find the left ventricle in `frames` (all when None): `segmented` follows, then `finished` with the facts.
+
+        Raises ValueError for a loop not open or a frame it does not have.
+        """
+        if loop_id not in self._loops:
+            raise ValueError(f"no loop {loop_id} is open")
+        asked = None if frames is None else [int(t) for t in frames]
+        if asked and not 0 <= min(asked) <= max(asked) < len(self._loops[loop_id].opened.loop):
+            raise ValueError(f"loop {loop_id} has no such frame")
+        content = {"loop_id": loop_id, "network": network, "frames": asked, "device": device}
+        what = self._loops[loop_id].opened.path.name
+        return self._begin(Job(self._new(), "segment", content, what=what, loop_id=loop_id))
 
     def cancel(self, job: int) -> None:
         """Stop a job: `cancelled` follows, at the latest when the worker was ended for not answering."""
@@ -335,6 +354,7 @@ class Engine(QObject):
 
     def _on_methods(self, _job: int, message: Message) -> None:
         self.methods.emit(message["methods"])
+        self.segmenters.emit(message["segmenters"])
 
     def _on_ready(self, _job: int, _message: Message) -> None:
         self._life.ready = True
@@ -413,6 +433,13 @@ class Engine(QObject):
         entry = self._jobs.get(job)
         if entry is not None and entry.note_file(message["content"]):
             self.file_event.emit(job, message["content"])
+
+    def _on_segmented(self, job: int, message: Message) -> None:
+        entry = self._jobs.pop(job, None)
+        if entry is not None:
+            found = unpack_segmentation(message["segmentation"])
+            self.segmented.emit(entry.loop_id, found)
+            self.finished.emit(job, dict(found.facts))
 
     def _on_finished(self, job: int, message: Message) -> None:
         if self._jobs.pop(job, None) is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from echoq_models.regions import Regions
 
 if TYPE_CHECKING:
     from echoq_desktop.engine import OpenedLoop
+
+MERGE_S = 1.5  # small steps that follow each other faster are one to undo
 
 
 def sample_path() -> Path:
@@ -66,9 +69,9 @@ def stored_regions(opened: OpenedLoop, path: Path, tell: Callable[[str], None]) 
 
 
 def tell_flaws(regions: Regions, opened: OpenedLoop, tell: Callable[[str], None]) -> None:
-    """Say in one sentence why regions cannot be measured yet (one is missing, they overlap)."""
+    """Say in one sentence why the regions of the first frame cannot be measured yet (one is missing, they overlap)."""
     try:
-        regions.check(opened.loop.size)
+        Regions(regions.at(0).lv, regions.at(0).myocardium).check(opened.loop.size)
     except RegionError as error:
         tell(str(error))
 
@@ -90,11 +93,28 @@ class LoopState:
 
 
 class SetRegions(QUndoCommand):
-    """One change of a loop's regions: a vertex moved, a polygon drawn, a file loaded."""
+    """One change of a loop's regions: a handle moved, a contour drawn, a mark set, a file loaded.
 
-    def __init__(self, put: Callable[[Regions], None], before: Regions, after: Regions, text: str) -> None:
+    Small steps in a row that carry the same `merge` become one.
+    """
+
+    def __init__(
+        self, put: Callable[[Regions], None], before: Regions, after: Regions, text: str, merge: str = ""
+    ) -> None:
         super().__init__(text)
-        self._put, self._before, self._after = put, before, after
+        self._put, self._before, self._after, self._merge = put, before, after, merge
+        self._at = time.monotonic()
+
+    def id(self) -> int:
+        """Which commands Qt offers to merge: -1 for none."""
+        return 1 if self._merge else -1
+
+    def mergeWith(self, other: QUndoCommand) -> bool:
+        """Take in a step that follows at once."""
+        if not isinstance(other, SetRegions) or other._merge != self._merge or other._at - self._at > MERGE_S:
+            return False
+        self._after, self._at = other._after, other._at
+        return True
 
     def redo(self) -> None:
         """Do it, or do it again."""

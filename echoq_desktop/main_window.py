@@ -25,6 +25,7 @@ from echoq_desktop.player.transport import Player, TransportBar
 from echoq_desktop.player.view import ViewState
 from echoq_desktop.preferences import settings_path
 from echoq_desktop.reading import ReadingBar
+from echoq_desktop.region_actions import RegionActions
 from echoq_desktop.view_actions import ViewActions
 from echoq_desktop.view_bar import ViewBar
 
@@ -47,6 +48,8 @@ class MainWindow(QMainWindow):
     def __init__(self, session: Session, preferences: Preferences, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.session, self.preferences = session, preferences
+        session.work.reviewer = preferences.free_text("review/who", session.work.reviewer)
+        session.work.reviewer_changed.connect(lambda name: preferences.store("review/who", name))
         self.setWindowTitle("EchoQ")
         self.setWindowIcon(icons.app_icon())
         self.setAcceptDrops(True)
@@ -65,7 +68,7 @@ class MainWindow(QMainWindow):
         self.view_bar = ViewBar(self.actions_by_name, self.state, self.denoise_menu, preferences, self)
         self.addToolBar(self.view_bar)
         self._build_status()
-        self.view_actions = ViewActions(self)
+        self.view_actions, self.region_actions = ViewActions(self), RegionActions(self)
         self._focus = FocusKeeper(self, self.actions_by_name["play"], self.panes.focus)
         self.transport.speed.activated.connect(self.panes.focus)
         session.current_changed.connect(self._on_current)
@@ -102,6 +105,8 @@ class MainWindow(QMainWindow):
         self.tabifyDockWidget(self.docks["quality"], self.docks["regions"])
         self.tabifyDockWidget(self.docks["regions"], self.docks["loop"])
         self.docks["quality"].raise_()
+        for name, panel in (("quality", self.quality), ("regions", self.regions)):
+            self.docks[name].visibilityChanged.connect(lambda shown, wake=panel.wake: wake() if shown else None)
 
     def _dock(self, title: str, widget: QWidget, area: Qt.DockWidgetArea) -> QDockWidget:
         dock = QDockWidget(title, self)
@@ -137,6 +142,7 @@ class MainWindow(QMainWindow):
         _fill(file, a, "open_sample", "open_phantom", "", "load_regions", "save_regions", "save_regions_as", "")
         _fill(file, a, "export", "batch", "", "close", "quit")
         _fill(self.menuBar().addMenu("&Edit"), a, "undo", "redo", "", "look", "draw_lv", "draw_myocardium", "edit")
+        self._build_regions_menu()
         view = self.menuBar().addMenu("&View")
         _fill(
             view, a, "side", "wipe", "blink", "next_target", "difference", "swap", "", "pane_1", "pane_2", "pane_3", ""
@@ -152,6 +158,16 @@ class MainWindow(QMainWindow):
         self.denoise_menu.setToolTipsVisible(True)
         self.network_group = QActionGroup(self)
         _fill(self.menuBar().addMenu("&Help"), a, "shortcuts", "settings_file", "", "about")
+
+    def _build_regions_menu(self) -> None:
+        menu, a = self.menuBar().addMenu("&Regions"), self.actions_by_name
+        _fill(menu, a, "generate_frame", "generate_loop", "", "copy_next", "previous_edited", "next_edited", "")
+        shape = menu.addMenu("Select, &move, scale")
+        _fill(shape, a, "select_region", "next_point", "previous_point", "insert_point", "")
+        _fill(shape, a, "move_left", "move_right", "move_up", "move_down", "", "larger", "smaller")
+        _fill(menu, a, "clear_regions", "", "go_ed", "go_es", "mark_ed", "mark_es", "find_marks", "")
+        review = menu.addMenu("Re&view")
+        _fill(review, a, "review_accepted", "review_corrected", "review_rejected")
 
     def _wire_actions(self) -> None:
         """Connect the actions that concern files, regions and help; the view's own are in ViewActions."""
@@ -261,8 +277,10 @@ MOUSE = (
     ("Move the picture", "Drag, middle button", "With the Look tool any drag moves an enlarged picture"),
     ("Close the region", "Enter, double-click, right-click", "While drawing"),
     ("Take the last point back", "Backspace", "While drawing"),
-    ("Add a point", "Double-click an edge", "While editing"),
-    ("Delete a point or region", "Del", "While editing: what is selected"),
+    ("Add a handle", "Double-click an outline", "While editing"),
+    ("Delete a handle or region", "Del", "While editing: what is selected"),
+    ("Scale a region", "Shift+wheel, corners of its box", "While editing: around its middle"),
+    ("Move ED or ES", "Drag the mark", "In the curve of the Quality dock"),
     ("Stop drawing", "Esc", "Drops what is drawn and not closed"),
 )
 

@@ -89,6 +89,11 @@ class Preferences:
         found = self._store.value(name, default)
         return found if isinstance(found, str) and found in allowed else default
 
+    def free_text(self, name: str, default: str) -> str:
+        """A stored text, the default when there is none."""
+        found = self._store.value(name, default)
+        return found if isinstance(found, str) and found else default
+
     def store(self, name: str, value: Any) -> None:
         """Remember a number or a text."""
         self._store.setValue(name, value)

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QObject, QTimer, Signal
 from PySide6.QtGui import QUndoGroup, QUndoStack
 
+from echoq_desktop.generation import Generation
 from echoq_desktop.loop_state import LoopState, SetRegions, region_path, stored_regions, tell_flaws
+from echoq_desktop.region_work import RegionWork
 from echoq_models import regions as region_files
 from echoq_models.denoise.base import Settings
 from echoq_models.errors import InputError, OutputError
-from echoq_models.regions import Regions
+from echoq_models.regions import FrameRegions, Regions
 
 if TYPE_CHECKING:
     from echoq_desktop.engine import Engine, OpenedLoop, Result
@@ -34,7 +36,7 @@ class Session(QObject):
     loops_changed = Signal()
     current_changed = Signal(object)  # OpenedLoop | None
     frame_changed = Signal(int)
-    regions_changed = Signal()  # also while a vertex is dragged
+    regions_changed = Signal()  # also while a handle is dragged
     results_changed = Signal(str, object)  # method, list[int] of the current loop; empty list: start again
     panes_changed = Signal()  # which panes there are, or which of them are shown
     methods_changed = Signal()  # what the worker can run
@@ -63,6 +65,8 @@ class Session(QObject):
         self._group.setActiveStack(self._empty_stack)
         self._look_timer = QTimer(self, singleShot=True, interval=LOOK_AT_MS)
         self._look_timer.timeout.connect(self._look_at)
+        self.work = RegionWork(self)
+        self.generation = Generation(self)
         engine.opened.connect(self._on_opened)
         engine.failed.connect(self._on_failed)
         engine.cancelled.connect(self._on_cancelled)
@@ -84,6 +88,11 @@ class Session(QObject):
     def current(self) -> OpenedLoop | None:
         """The loop shown, None when nothing is open."""
         return None if self._current is None else self._loops[self._current].opened
+
+    def opened(self, loop_id: int | None = None) -> OpenedLoop | None:
+        """A loop by its number, None when it is closed; without a number the loop shown."""
+        key = self._current if loop_id is None else loop_id
+        return None if key is None or key not in self._loops else self._loops[key].opened
 
     @property
     def frame(self) -> int:
@@ -254,8 +263,17 @@ class Session(QObject):
         entry = self._loops[self._current]
         return entry.regions if entry.preview is None else entry.preview
 
+    def regions_of(self, loop_id: int) -> Regions | None:
+        """The regions of a loop as they are kept, None when it is closed."""
+        return self._loops[loop_id].regions if loop_id in self._loops else None
+
+    @property
+    def shown(self) -> FrameRegions:
+        """The contours of the frame shown, as dragged at this moment."""
+        return self.regions.at(self.frame)
+
     def preview_regions(self, regions: Regions) -> None:
-        """Show regions while a vertex is dragged: no undo step, nothing to save yet."""
+        """Show regions while a handle is dragged: no undo step, nothing to save yet."""
         if self._current is not None:
             self._loops[self._current].preview = regions
             self.regions_changed.emit()
@@ -266,11 +284,12 @@ class Session(QObject):
             self._loops[self._current].preview = None
             self.regions_changed.emit()
 
-    def set_regions(self, regions: Regions, text: str) -> None:
-        """Change the current loop's regions as one undo step called `text`."""
-        if self._current is not None:
-            entry = self._loops[self._current]
-            entry.stack.push(SetRegions(partial(self._put_regions, self._current), entry.regions, regions, text))
+    def set_regions(self, regions: Regions, text: str, merge: str = "", loop_id: int | None = None) -> None:
+        """Change a loop's regions as one undo step called `text`; steps in a row with the same `merge` are one."""
+        key = self._current if loop_id is None else loop_id
+        if key is not None and key in self._loops:
+            entry = self._loops[key]
+            entry.stack.push(SetRegions(partial(self._put_regions, key), entry.regions, regions, text, merge))
 
     def load_regions(self, path: Path) -> None:
         """Read a region file into the current loop as one undo step. Raises InputError."""

@@ -131,7 +131,7 @@ class ViewActions(QObject):
         hints = {
             "draw_lv": "Click around the left ventricle. Double-click, right-click or Enter closes it.",
             "draw_myocardium": "Click around the myocardium. Double-click, right-click or Enter closes it.",
-            "edit": "Drag points and regions. Double-click an edge adds a point, Del deletes.",
+            "edit": "Drag handles and regions; Shift+wheel scales. Double-click an outline adds a handle, Del deletes.",
         }
         self._session.message.emit(hints.get(tool, ""))
 

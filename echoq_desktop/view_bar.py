@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from echoq_desktop.preferences import Preferences
 
 GAMMA_STEPS = 20  # slider steps per 1.0 of gamma
-ROOM_FOR_WORDS = 1480  # pixels of width
+ROOM_FOR_WORDS = 1520  # pixels of width
 WITH_TEXT = Qt.ToolButtonStyle.ToolButtonTextBesideIcon
 
 
@@ -52,9 +52,9 @@ class ViewBar(QToolBar):
         self._state = state
         self._roomy: list[QToolButton] = []  # buttons that show words too where there is room
         short = {"look": "Look", "draw_lv": "LV", "draw_myocardium": "Myocardium", "edit": "Edit"}
-        short["difference"] = "Difference"
+        short["generate_loop"] = "Generate"
         groups = (
-            ("look", "draw_lv", "draw_myocardium", "edit"),
+            ("look", "draw_lv", "draw_myocardium", "edit", "generate_loop"),
             ("undo", "redo"),
             ("side", "wipe", "blink"),
             ("difference", "swap", "magnify"),
@@ -66,7 +66,7 @@ class ViewBar(QToolBar):
                 assert isinstance(button, QToolButton)
                 button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
                 button.setAccessibleName(actions[name].text().replace("&", ""))
-                if group == groups[0] or name == "difference":
+                if name in short:
                     actions[name].setIconText(short[name])
                     self._roomy.append(button)
             self._divide()
@@ -93,8 +93,8 @@ class ViewBar(QToolBar):
     def _divide(self) -> None:
         """A thin line between groups."""
         line = QFrame()
-        line.setFixedSize(1 + 2 * theme.SPACE, 22)
-        line.setStyleSheet(f"QFrame {{ background: {theme.LINE}; margin: 0 {theme.SPACE}px; }}")
+        line.setFixedSize(1 + theme.SPACE, 22)
+        line.setStyleSheet(f"QFrame {{ background: {theme.LINE}; margin: 0 {theme.SPACE // 2}px; }}")
         self.addWidget(line)
 
     def _add_strength(self) -> None:

@@ -11,7 +11,13 @@ from typing import Any
 DEATHS_TO_CPU = 2
 DEATHS_TO_FAIL = 3
 
-_VERBS = {"open": "reading it", "denoise": "denoising", "export": "writing it", "batch": "the batch"}
+_VERBS = {
+    "open": "reading it",
+    "denoise": "denoising",
+    "export": "writing it",
+    "batch": "the batch",
+    "segment": "finding the left ventricle",
+}
 
 
 @dataclass(eq=False)
@@ -48,6 +54,8 @@ class Job:
 
     def go_to_cpu(self) -> None:
         """Ask for the CPU from now on."""
+        if "device" in self.content:
+            self.content["device"] = "cpu"
         if "settings" in self.content:
             self.content["settings"]["device"] = "cpu"
         if "options" in self.content:

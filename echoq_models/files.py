@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import csv
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
+
+from echoq_models.errors import OutputError
 
 
 @contextmanager
@@ -21,3 +24,12 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def write_csv(path: Path, rows: Sequence[Sequence[object]]) -> None:
+    """Rows as a CSV file, None as an empty cell. Raises OutputError."""
+    try:
+        with replacing(path) as new, new.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(rows)
+    except OSError as error:
+        raise OutputError(f"{path}: the table cannot be written ({error.strerror or error})") from error

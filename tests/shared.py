@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from echoq_models.cine import ffmpeg
+
 ROOT = Path(__file__).resolve().parent.parent
 
 Echoq = Callable[..., subprocess.CompletedProcess[str]]
@@ -26,3 +28,9 @@ def fan_frames(count: int, height: int = 96, width: int = 128, seed: int = 0) ->
         level = np.where(chamber, 25, 120) * rng.gamma(4, 0.25, fan.shape)
         frames.append(np.where(fan, np.clip(level, 1, 255), 0).astype(np.uint8))
     return np.stack(frames)
+
+
+def said_by_ffmpeg(path: Path) -> str:
+    """What ffmpeg says about a film: codec, pixel format, tags."""
+    done = subprocess.run([ffmpeg.executable(), "-hide_banner", "-i", str(path)], capture_output=True, text=True)
+    return done.stderr

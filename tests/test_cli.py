@@ -14,6 +14,7 @@ import pytest
 from echoq_desktop import cli, terminal
 from echoq_models import cine, regions, resources
 from echoq_models.metrics.gcnr import gcnr
+from tests.shared import said_by_ffmpeg
 
 Captured = pytest.CaptureFixture[str]
 
@@ -157,6 +158,11 @@ def test_side_by_side_in_every_picture_format(name: str, fan_file: Path, tmp_pat
     written = cine.read(tmp_path / name)
     assert len(written) == 3
     assert written.size[1] >= 2 * 128
+
+
+def test_a_film_says_which_noise_level_bm3d_was_given(fan_file: Path, tmp_path: Path) -> None:
+    assert run("denoise", fan_file, "-o", tmp_path / "x.mp4", "--method", "bm3d", "--sigma", 17.5) == 0
+    assert "bm3d sigma 17.5" in said_by_ffmpeg(tmp_path / "x.mp4")
 
 
 def test_a_folder_of_stills_is_one_loop(fan_file: Path, tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,41 +22,96 @@ def root() -> None:
     """Rebuild EchoQ's models."""
 
 
+Config = Annotated[Path, typer.Option(exists=True, dir_okay=False, help="Recipe (TOML).")]
+Output = Annotated[Path | None, typer.Option("-o", "--output", help="Run folder; runs/NAME by default.")]
+Minutes = Annotated[float | None, typer.Option(help="End after so many minutes of training.")]
+Steps = Annotated[int | None, typer.Option(help="End after so many steps.")]
+Frames = Annotated[int | None, typer.Option(help="Size of the pool of phantom frames.")]
+Start = Annotated[str | None, typer.Option("--from", help="Weights to begin from (fine-tuning); by default none.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+
 @app.command()
 def denoiser(
-    config: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="Recipe (TOML).")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Run folder; runs/NAME by default.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="End after so many minutes of training.")] = None,
-    steps: Annotated[int | None, typer.Option(help="End after so many steps.")] = None,
-    frames: Annotated[int | None, typer.Option(help="Size of the pool of phantom frames.")] = None,
-    start: Annotated[
-        str | None, typer.Option("--from", help="Weights to begin from (fine-tuning); by default none.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    config: Config,
+    output: Output = None,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    frames: Frames = None,
+    start: Start = None,
+    device: DeviceOption = "auto",
 ) -> None:
     """Train a denoiser on the phantom and write its weights and card into the run folder."""
-    from echoq_models.errors import EchoQError
     from training import denoiser as stage
     from training import distributed
     from training.publish import publish
 
+    recipe = _recipe(stage.read_recipe, config, minutes, steps, frames)
+    folder = output or Path("runs") / recipe.name
+    with _clear_errors():
+        model = stage.train(recipe, folder, _device(device), start=start)
+    if distributed.rank() == 0:
+        print(f"weights: {publish(model, recipe, folder, config, start)}")
+
+
+@app.command()
+def segmenter(
+    config: Config = Path("training/recipes/lv.toml"),
+    data: Annotated[
+        str | None,
+        typer.Option(help="Kind of the archive ARCHIVE: echonet-dynamic or camus; the phantom alone if not given."),
+    ] = None,
+    archive: Annotated[Path | None, typer.Argument(help="Folder of the archive with tracings.")] = None,
+    output: Output = None,
+    minutes: Minutes = None,
+    steps: Steps = None,
+    frames: Frames = None,
+    start: Start = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Train the left-ventricle network, on the phantom alone or on an archive with tracings too."""
+    from training import distributed
+    from training import segmenter as stage
+    from training.data.labelled import open_archive
+    from training.publish import publish
+
+    if (data is None) != (archive is None):
+        raise typer.BadParameter("an archive needs both its kind and its folder: --data KIND FOLDER")
+    recipe = _recipe(stage.read_recipe, config, minutes, steps, frames)
+    folder = output or Path("runs") / recipe.name
+    with _clear_errors():
+        opened = open_archive(data, archive) if data is not None and archive is not None else None
+        model = stage.train(recipe, folder, _device(device), start=start, archive=opened)
+    if distributed.rank() == 0:
+        print(f"weights: {publish(model, recipe, folder, config, start, output='lv', archive=data)}")
+
+
+def _recipe(
+    read: Callable[[Path], Any], path: Path, minutes: float | None, steps: int | None, frames: int | None
+) -> Any:
+    """The recipe with what the command line changes in it."""
     try:
-        recipe = stage.read_recipe(config)
+        recipe = read(path)
     except (TypeError, ValueError) as error:  # ValueError: not TOML, or not text
-        raise typer.BadParameter(f"{config} is not a recipe: {error}", param_hint="--config") from None
+        raise typer.BadParameter(f"{path} is not a recipe: {error}", param_hint="--config") from None
     changes = {k: v for k, v in (("minutes", minutes), ("steps", steps)) if v is not None}
-    recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, **changes))  # type: ignore[arg-type]
+    recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, **changes))
     if frames is not None:
         shard = min(recipe.data.shard, frames)
         recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, frames=frames, shard=shard))
-    folder = output or Path("runs") / recipe.name
+    return recipe
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    """What a person can mend is said in one sentence, and the exit code is the error's."""
+    from echoq_models.errors import EchoQError
+
     try:
-        model = stage.train(recipe, folder, _device(device), start=start)
+        yield
     except EchoQError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(error.exit_code) from None
-    if distributed.rank() == 0:
-        print(f"weights: {publish(model, recipe, folder, config, start)}")
 
 
 @app.command()
@@ -195,6 +252,35 @@ def evaluate(
         print(error, file=sys.stderr)
         raise typer.Exit(error.exit_code) from None
     print(json.dumps(report.figures, indent=2))
+
+
+@app.command("evaluate-lv")
+def evaluate_lv(
+    weights: Annotated[str, typer.Option(help="Name of the network.")] = "lv",
+    folder: Annotated[Path | None, typer.Option(help="Folder of a training run, to evaluate what it made.")] = None,
+    real: Annotated[
+        Path | None, typer.Option(help="Folder of real loops as .npz, with `frames` and another's `lv_mask`.")
+    ] = None,
+    without: Annotated[
+        list[Path] | None, typer.Option(help="A file that shows no left ventricle; may be repeated.")
+    ] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the report.")] = Path("runs/evaluation-lv"),
+    quick: Annotated[bool, typer.Option("--quick", help="A handful of frames, to see that it works.")] = False,
+    card: Annotated[Path | None, typer.Option(help="Model card (JSON) to put the figures into.")] = None,
+) -> None:
+    """Measure the left-ventricle network: Dice, what it refuses, agreement on real loops, time."""
+    import os
+
+    if folder is not None:
+        os.environ["ECHOQ_WEIGHTS"] = str(folder)
+    from training.evaluation import segmentation as stage
+    from training.publish import add_figures
+
+    plan = stage.Plan(loops=8, frames=2, nulls=3) if quick else stage.Plan()
+    with _clear_errors():
+        figures = stage.evaluate(weights, output, plan, real, without or [])
+        if card is not None:
+            add_figures(card, figures)
 
 
 def _device(name: str) -> torch.device:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from echoq_models.denoise.architectures import build
-from echoq_models.errors import WeightsError
-from echoq_models.weights import store
 from training import distributed
-from training.data.phantom_pool import Pool, PoolConfig, TrainingBatch, live_batches
-from training.loop import TrainConfig, Trainer
+from training import recipe as recipes
+from training.data.phantom_pool import PoolConfig, TrainingBatch, batches, live_batches, open_pool
+from training.loop import TrainConfig, Trainer, begin
 
 
 @dataclass(frozen=True)
@@ -55,12 +53,8 @@ class DenoiserConfig:
 
 
 def read_recipe(path: Path) -> DenoiserConfig:
-    """The recipe in a TOML file. Unknown keys are an error, so that a typing slip is not a silent default."""
-    with path.open("rb") as f:
-        raw = tomllib.load(f)
-    sections = {"train": TrainConfig, "data": PoolConfig, "loss": LossConfig}
-    made = {name: kind(**raw.pop(name, {})) for name, kind in sections.items()}
-    return DenoiserConfig(**raw, **made)
+    """The recipe in a TOML file (see `recipe.read`)."""
+    return recipes.read(path, DenoiserConfig, {"train": TrainConfig, "data": PoolConfig, "loss": LossConfig})
 
 
 def gain_loss(config: LossConfig) -> Callable[[nn.Module, TrainingBatch], tuple[Tensor, dict[str, float]]]:
@@ -91,22 +85,6 @@ def gain_loss(config: LossConfig) -> Callable[[nn.Module, TrainingBatch], tuple[
     return loss
 
 
-def begin(config: DenoiserConfig, start: str | None) -> nn.Module:
-    """The recipe's network, from the weights called `start` where given; layers that these lack begin anew.
-
-    Raises WeightsError for weights that do not exist or whose tensors do not fit the recipe's network.
-    """
-    network = build(config.architecture)
-    if start is None:
-        return network
-    card, tensors = store.load(start)
-    own = network.state_dict()
-    if any(name not in own or own[name].shape != value.shape for name, value in tensors.items()):
-        raise WeightsError(f"The weights {start!r} ({card.title}) are of another architecture than the recipe's.")
-    network.load_state_dict({name: tensors.get(name, value).to(value.dtype) for name, value in own.items()})
-    return network
-
-
 def train(
     config: DenoiserConfig,
     folder: Path,
@@ -122,18 +100,17 @@ def train(
     (folder / "config.json").write_text(json.dumps(dataclasses.asdict(config), indent=2))
     torch.manual_seed(config.train.seed)
     device = distributed.join(device)
-    trainer = Trainer(begin(config, start), folder, config.train, device)
+    trainer = Trainer(begin(build(config.architecture), start), folder, config.train, device)
     # a resumed run goes on with other frames, and every process sees its own
     seed = config.train.seed + 1 + trainer.step + 1_000_003 * distributed.rank()
     share = config.train.batch // distributed.world()
-    live = config.data.live == "yes" or (config.data.live == "auto" and device.type == "cuda")
-    if live:
+    if config.data.draws_live(device):
         trainer.run(live_batches(share, seed, device, config.data), gain_loss(config.loss), say)
     else:
-        pool = Pool(folder / "pool", config.data, draws=distributed.rank() == 0)
+        pool = open_pool(folder / "pool", config.data, draws=distributed.rank() == 0)
         try:
             pool.wait_for(8 * config.data.shard)
-            trainer.run(pool.batches(share, seed, device), gain_loss(config.loss), say)
+            trainer.run(batches(pool, share, seed, device, config.data), gain_loss(config.loss), say)
         finally:
             pool.close()
     distributed.leave()

@@ -18,7 +18,7 @@ import numpy as np
 
 from echoq_models.errors import InputError, OutputError
 from echoq_models.files import replacing
-from training.evaluation import plots, stages
+from training.evaluation import stages
 from training.evaluation.methods import names_of
 from training.evaluation.page import write_page
 from training.evaluation.rows import NULL_PARTS, SPECKLE_PARTS, Row, must_hold
@@ -62,7 +62,6 @@ def evaluate(
     Writes index.html with its pictures (PNG), figures.json and frames.csv.
     Raises WeightsError without weights, InputError for real loops that cannot be used, OutputError for the folder.
     """
-    plots.check()
     _check(real, clear)
     names = names_of(wanted)
     try:

@@ -16,7 +16,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from echoq_models.errors import WeightsError
 from echoq_models.files import replacing
+from echoq_models.weights import store
 from training import distributed
 
 Batch = TypeVar("Batch")
@@ -42,6 +44,21 @@ class TrainConfig:
     clip: float = 1.0
     save_every_s: float = 60.0
     log_every: int = 50
+
+
+def begin(network: nn.Module, start: str | None) -> nn.Module:
+    """`network`, untrained or, where given, from the weights called `start`; layers that these lack begin anew.
+
+    Raises WeightsError for weights that do not exist or whose tensors do not fit the network.
+    """
+    if start is None:
+        return network
+    card, tensors = store.load(start)
+    own = network.state_dict()
+    if any(name not in own or own[name].shape != value.shape for name, value in tensors.items()):
+        raise WeightsError(f"The weights {start!r} ({card.title}) are of another architecture than the recipe's.")
+    network.load_state_dict({name: tensors.get(name, value).to(value.dtype) for name, value in own.items()})
+    return network
 
 
 class Trainer:

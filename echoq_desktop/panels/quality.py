@@ -23,10 +23,11 @@ from echoq_desktop.export.files import remember, suggestion, write_whole
 from echoq_desktop.panels.gcnr_curve import GcnrCurve
 from echoq_desktop.panels.histogram_strip import HistogramStrip
 from echoq_desktop.panels.notes import Notes
-from echoq_desktop.panels.quality_numbers import FrameNumbers, LoopNumbers
+from echoq_desktop.panels.quality_cut import Cut, FrameNumbers, numbers_of
+from echoq_desktop.panels.quality_numbers import LoopNumbers
 from echoq_desktop.panels.quality_report import NOTHING, WAITING, cells, loop_csv, number, small_note, table_text
 from echoq_desktop.panels.quality_table import QualityTable
-from echoq_desktop.panels.throttle import Throttle
+from echoq_desktop.panels.throttle import Throttle, on_screen
 from echoq_desktop.theme import LV, MYOCARDIUM, TEXT, pane_colour
 from echoq_models import __version__
 from echoq_models.errors import EchoQError, RegionError
@@ -57,7 +58,7 @@ class QualityPanel(QWidget):
         self.strips: dict[str, HistogramStrip] = {}
         self._build()
         session.frame_changed.connect(self._on_frame)
-        session.regions_changed.connect(lambda: self._now.ask(DRAG_MS))
+        session.regions_changed.connect(self._on_regions)
         session.results_changed.connect(self._on_results)
         session.current_changed.connect(self._start_over)
         session.panes_changed.connect(self._start_over)
@@ -65,6 +66,7 @@ class QualityPanel(QWidget):
         self.numbers.changed.connect(lambda: self._loop.ask(CURVE_MS))
         self.curve.frame_chosen.connect(session.set_frame)
         self.curve.stepped.connect(lambda step: session.set_frame(session.frame + step))
+        self.curve.mark_moved.connect(session.work.move_mark)
         self._start_over()
 
     # how it is laid out
@@ -135,13 +137,22 @@ class QualityPanel(QWidget):
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
+        self.wake()
+
+    def wake(self) -> None:
+        """The dock came to the front."""
         self.numbers.resume()
         self._now.ask(0)
         self._loop.ask(0)
 
     def _on_frame(self, _: int) -> None:
-        if self.isVisible():
+        if on_screen(self):
             self._now.ask(PLAY_MS)
+
+    def _on_regions(self) -> None:
+        self._now.ask(DRAG_MS)
+        marks = self.session.regions.marks
+        self.curve.set_marks(marks.ed, marks.es)
 
     def _on_results(self, method: str, frames: list[int]) -> None:
         if not frames or self.session.frame in frames:
@@ -152,17 +163,20 @@ class QualityPanel(QWidget):
         panes = self.numbers.panes
         titles = {pane: self.session.title_of(pane) for pane in panes}
         self.table.set_panes([(titles[pane], pane_colour(pane)) for pane in panes])
+        self.table.set_lossy(self._lossy())
         self.curve.set_panes(panes, titles, self._count())
         if [self.choice.itemData(i) for i in range(1, self.choice.count())] != panes:
             self._fill_choice(panes)
         for pane in set(self.strips) - set(panes):
-            self.strips.pop(pane).deleteLater()
+            gone = self.strips.pop(pane)
+            gone.hide()
+            gone.deleteLater()
         for place, pane in enumerate(panes):
             strip = self.strips.setdefault(pane, HistogramStrip())
             strip.show_pane(titles[pane], pane_colour(pane))
             self._strip_box.insertWidget(place, strip)
         self._choose_strips()
-        self._now.ask(0)
+        self._on_regions()
         self._loop.ask(0)
 
     def _fill_choice(self, panes: list[str]) -> None:
@@ -184,11 +198,14 @@ class QualityPanel(QWidget):
     def _count(self) -> int:
         return 0 if self.session.current is None else len(self.session.current.loop)
 
+    def _lossy(self) -> tuple[str, ...]:
+        return () if self.session.current is None else tuple(self.session.current.loop.lossy)
+
     # figures
 
     def _measure_now(self) -> None:
         """Figures and histograms of the frame shown."""
-        if not self.isVisible():
+        if not on_screen(self):
             return
         t = self.session.frame
         self.curve.set_frame(t)
@@ -198,15 +215,21 @@ class QualityPanel(QWidget):
         except RegionError as error:
             cut, self._problem = None, str(error)
         for column, pane in enumerate(self.numbers.panes):
-            now = self.numbers.at(pane, t) if cut is not None else None
-            self._fill_column(column, pane, now)
-            strip = self.strips[pane]
-            frame = self.session.frame_of(pane, t) if now is not None and not strip.isHidden() else None
-            if cut is None or now is None or frame is None:
-                strip.set_shares(None, None, self._empty_word(pane) if cut is not None else "")
-            else:
-                strip.set_shares(*cut.histograms(frame), f"gCNR {number(now.gcnr, 3)}")
+            self._fill_column(column, pane, self._measure_pane(pane, t, cut))
         self._show_notes()
+
+    def _measure_pane(self, pane: str, t: int, cut: Cut | None) -> FrameNumbers | None:
+        """A pane's figures of frame `t`, and its histograms on screen; None while its frame or a region is missing."""
+        strip = self.strips[pane]
+        frame = self.session.frame_of(pane, t) if cut is not None else None
+        if cut is None or frame is None:
+            strip.set_shares(None, None, self._empty_word(pane) if cut is not None else "")
+            return None
+        shares = cut.histograms(frame)
+        now = numbers_of(*shares)
+        self.numbers.keep(pane, t, now)
+        strip.set_shares(*shares, f"gCNR {number(now.gcnr, 3)}")
+        return now
 
     def _fill_column(self, column: int, pane: str, now: FrameNumbers | None) -> None:
         self.table.set_column(
@@ -225,16 +248,20 @@ class QualityPanel(QWidget):
 
     def _show_loop(self) -> None:
         """The curve and the medians, as far as they are measured."""
-        if not self.isVisible():
+        if not on_screen(self):
             return
-        t = self.session.frame
+        t, opened, areas = self.session.frame, self.session.current, self.numbers.areas
+        if opened is None or opened.spacing is None or areas is None:
+            self.curve.set_area(areas, "pixels")
+        else:
+            self.curve.set_area(areas / 100.0, "cm²")
         for column, pane in enumerate(self.numbers.panes):
             series = self.numbers.series(pane)
             if series is None:
                 continue
             if len(series.fresh) == self._count():
                 self.curve.set_values(pane, series.values[:, 0], series.fresh)
-            now = FrameNumbers(*series.values[t].tolist()) if series.fresh[t] else None
+            now = FrameNumbers(*series.values[t].tolist()) if series.measured[t] else None
             self._fill_column(column, pane, now)
         self._show_notes()
 
@@ -256,9 +283,11 @@ class QualityPanel(QWidget):
             small = small_note(*cut.pixels) if cut is not None else None
             if small:
                 out.append((small, True))
-        if opened.loop.lossy:
-            history = ", ".join(dict.fromkeys(opened.loop.lossy))
-            out.append((f"Lossy source ({history}): lossy compression can raise gCNR.", True))
+        if self.numbers.left_out:
+            out.append((f"{self.numbers.left_out} frames are left out: their regions overlap or are empty.", True))
+        review = self.session.regions.review
+        if review is not None and review.decision == "rejected":
+            out.append(("The regions were rejected in review: these figures do not count.", True))
         for pane in self.numbers.panes:
             missing = self.session.missing(pane)
             if missing:
@@ -283,8 +312,9 @@ class QualityPanel(QWidget):
         """The table and its notes as text with tabs."""
         count = self._count()
         where = [f"Frame {self.session.frame + 1} of {count}. Research use."] if count else []
+        lossy = [f"Lossy source ({', '.join(self._lossy())}): compression can raise gCNR."] if self._lossy() else []
         titles = [self.session.title_of(pane) for pane in self.numbers.panes]
-        return table_text(titles, self.table.columns(), where + [text for text, _ in self._notes()])
+        return table_text(titles, self.table.columns(), where + lossy + [text for text, _ in self._notes()])
 
     def save_csv(self, path: Path) -> None:
         """Write gCNR, contrast and CNR of each frame and pane. Raises OutputError."""

@@ -11,7 +11,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from echoq_desktop.panels.quality_numbers import FrameNumbers, Series
+from echoq_desktop.panels.quality_cut import FrameNumbers
+from echoq_desktop.panels.quality_numbers import Series
 from echoq_models.metrics.gcnr import SMALL_REGION_PIXELS, null_gcnr
 
 ROWS = ("gCNR, frame", "gCNR, loop", "95 % CI", "Frames", "Contrast", "CNR")
@@ -43,8 +44,8 @@ def cells(now: FrameNumbers | None, series: Series | None, empty: str) -> list[s
     """The six cells of a pane's column; `empty` stands where a figure is not there (yet)."""
     frame = [empty] * 3 if now is None else [number(now.gcnr, 3), number(now.contrast, 1), number(now.cnr, 2)]
     median = interval = frames = empty
-    if series is not None and series.fresh.any():
-        count, total = int(series.fresh.sum()), len(series.fresh)
+    if series is not None and series.measured.any():
+        count, total = int(series.measured.sum()), len(series.fresh)
         frames = f"{total}" if count == total else f"{count}/{total}"
         if series.median is not None:
             median = number(series.median.median, 3)
@@ -71,7 +72,7 @@ def loop_csv(times_ms: NDArray[np.float64], series: Mapping[str, Series | None])
     for t, time in enumerate(times_ms.tolist()):
         row: list[str] = [str(t + 1), f"{time:.3f}"]
         for one in series.values():
-            known = one is not None and bool(one.fresh[t])
+            known = one is not None and bool(one.measured[t])
             row += [f"{v:.6f}" if known and math.isfinite(v) else "" for v in _values(one, t)]
         table.writerow(row)
     return out.getvalue()

@@ -6,10 +6,18 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QRect, Qt
 from PySide6.QtGui import QColor, QPainter
-from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QSizePolicy, QTableWidget, QTableWidgetItem, QWidget
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QLabel,
+    QSizePolicy,
+    QTableWidget,
+    QTableWidgetItem,
+    QWidget,
+)
 
 from echoq_desktop.panels.quality_report import ROW_TIPS, ROWS
-from echoq_desktop.theme import PANEL
+from echoq_desktop.theme import PANEL, RADIUS, WARNING
 
 BIG_ROWS = (0, 1)  # what a person came for
 
@@ -61,12 +69,23 @@ class QualityTable(QTableWidget):
         down.setDefaultSectionSize(self.fontMetrics().height() + 6)
         down.setHighlightSections(False)
         down.setSectionsClickable(False)
+        self.badge = _badge(self)
         self._fit()
+
+    def set_lossy(self, history: Sequence[str]) -> None:
+        """Show a badge in the corner when the source went through lossy compression; `history`: by what."""
+        self.badge.setVisible(bool(history))
+        kinds = ", ".join(dict.fromkeys(history))
+        self.badge.setToolTip(
+            f"This loop was compressed with loss ({kinds}).\n"
+            "Compression alone can raise gCNR: compare only with loops compressed alike."
+        )
 
     def _fit(self) -> None:
         line = self.fontMetrics().height()
         self._heads.setFixedHeight(2 * line + 8)  # a title of two words
         self.setFixedHeight(self.verticalHeader().defaultSectionSize() * len(ROWS) + self._heads.height() + 2)
+        self.badge.move(2, (self._heads.height() - self.badge.height()) // 2)
 
     def set_panes(self, panes: Sequence[tuple[str, QColor]]) -> None:
         """One column for each (title, colour)."""
@@ -100,3 +119,15 @@ class QualityTable(QTableWidget):
             items = [self.item(row, column) for row in range(len(ROWS))]
             out.append(["" if item is None else item.text() for item in items])
         return out
+
+
+def _badge(parent: QWidget) -> QLabel:
+    """An amber plate, as in the status bar."""
+    made = QLabel("Lossy source", parent)
+    made.setStyleSheet(
+        f"color: {WARNING}; border: 1px solid {WARNING}; border-radius: {RADIUS}px; padding: 1px 5px; font-weight: 600;"
+    )
+    made.setAccessibleName("Lossy source: compression can raise gCNR")
+    made.adjustSize()
+    made.hide()
+    return made

@@ -1,90 +1,67 @@
-"""The regions dock: what the mouse draws, the polygons there are, undo, saving."""
+"""The regions dock: generating, what the mouse draws, the contours there are, the beat, the review, saving."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PySide6.QtCore import QSize, Qt
-from PySide6.QtGui import QAction, QColor, QIcon, QKeySequence, QPixmap, QShortcut
+from PySide6.QtGui import QAction, QColor, QIcon, QKeySequence, QPixmap, QShortcut, QShowEvent
 from PySide6.QtWidgets import (
     QButtonGroup,
     QFileDialog,
     QGridLayout,
-    QHBoxLayout,
     QLabel,
     QListWidget,
     QListWidgetItem,
     QPushButton,
+    QScrollArea,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
 from echoq_desktop.loop_state import region_path
 from echoq_desktop.panels.notes import Notes
-from echoq_desktop.panels.throttle import Throttle
+from echoq_desktop.panels.quality_sweep import find_cut
+from echoq_desktop.panels.region_boxes import BeatBox, GenerateBox, ReviewBox, button, frame_list, row
+from echoq_desktop.panels.throttle import Throttle, on_screen
+from echoq_desktop.player import handles
+from echoq_desktop.player.handles import Handle
 from echoq_desktop.theme import GOOD, LV, MUTED, MYOCARDIUM, SPACE, WARNING
-from echoq_models.errors import EchoQError, RegionError
+from echoq_models.errors import EchoQError
 from echoq_models.metrics.gcnr import SMALL_REGION_PIXELS
-from echoq_models.regions import FrameRegions, Regions, polygon_mask
+from echoq_models.regions import Contour, Regions, polygon_mask
 
 if TYPE_CHECKING:
     from echoq_desktop.engine import OpenedLoop
     from echoq_desktop.session import Session
 
-LIST_MS = 50  # how often areas follow a dragged vertex
+LIST_MS = 50  # how often areas follow a dragged handle
 KINDS = {"lv": ("Left ventricle", LV), "myocardium": ("Myocardium", MYOCARDIUM)}
 BUTTONS = (
     ("look", "Look", "Pan and zoom; regions cannot be moved by accident"),
-    ("edit", "Edit", "Move the vertices of a region, or a whole region"),
+    ("edit", "Edit", "Move the handles of a region; move or scale a whole region"),
     ("draw_lv", "Draw LV", "Draw the left ventricle's cavity: click points, double-click or Enter to close"),
     ("draw_myocardium", "Draw myocardium", "Draw a piece of myocardium: click points, double-click or Enter to close"),
 )
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a polygon of the list lives: kind "lv" or "myocardium", its number, its key frame (None: all frames)."""
-
-    kind: str
-    number: int
-    key: int | None
-
-
-def places_of(regions: Regions, t: int) -> list[Place]:
-    """The polygons that frame `t` shows, each with the place that holds it."""
-    shown = regions.at(t)
-    out = []
-    for kind in KINDS:
-        key = _holder(regions, kind, t)
-        out += [Place(kind, number, key) for number in range(len(getattr(shown, kind)))]
-    return out
-
-
-def _holder(regions: Regions, kind: str, t: int) -> int | None:
-    """The key frame whose polygons of `kind` frame `t` shows, None for those that hold for all frames."""
-    own = [key for key, frame in regions.frames.items() if getattr(frame, kind)]
-    before = [key for key in own if key <= t]
-    if before:
-        return max(before)
-    return None if getattr(regions, kind) or not own else min(own)
-
-
-def without(regions: Regions, place: Place) -> Regions:
-    """The regions less one polygon."""
-    if place.key is None:
-        kept = getattr(regions, place.kind)
-        return replace(regions, **{place.kind: kept[: place.number] + kept[place.number + 1 :]})
-    frame = regions.frames[place.key]
-    kept = getattr(frame, place.kind)
-    frame = replace(frame, **{place.kind: kept[: place.number] + kept[place.number + 1 :]})
-    frames: dict[int, FrameRegions] = {**regions.frames, place.key: frame}
-    if not (frame.lv or frame.myocardium):
-        del frames[place.key]
-    return replace(regions, frames=frames)
+def origin(regions: Regions, t: int) -> str:
+    """Where the regions of frame `t` come from, in a few words; "" without any."""
+    if not regions.at(t):
+        return ""
+    if t in regions.edited:
+        return "edited by hand"
+    if t in regions.generated:
+        return "from the network" + (", with nearby corrections" if regions.edited else "")
+    if regions.generated:
+        return "no LV found, blended from the frames around it"
+    if regions.edited:
+        return "follows the frames edited by hand"
+    return "the same in all frames"
 
 
 class RegionsPanel(QWidget):
@@ -98,7 +75,7 @@ class RegionsPanel(QWidget):
         self.list = QListWidget()
         self.notes = Notes()
         self.state = QLabel()
-        self._places: list[Place] = []
+        self._listed: list[Handle] = []
         self._build()
         self._refresh = Throttle(self._show, self)
         session.tool_changed.connect(self._show_tool)
@@ -113,20 +90,39 @@ class RegionsPanel(QWidget):
     # how it is laid out
 
     def _build(self) -> None:
-        layout = QVBoxLayout(self)
+        inside = QWidget()
+        layout = QVBoxLayout(inside)
         layout.setSpacing(SPACE)
+        self.generate, self.beat = GenerateBox(self.session), BeatBox(self.session)
+        self.review = ReviewBox(self.session)
+        layout.addWidget(self.generate)
         layout.addLayout(self._tool_buttons())
-        self.list.setAccessibleName("Polygons")
-        self.list.setToolTip("The polygons of this frame with their area. Delete removes the chosen one.")
-        self.list.setMinimumHeight(90)
+        self.list.setAccessibleName("Contours")
+        self.list.setToolTip("The contours of this frame with their area. Delete removes the chosen one.")
+        self.list.setMinimumHeight(64)
+        self.list.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)  # it gives way first
         self.list.setIconSize(QSize(10, 10))
         self.list.currentRowChanged.connect(lambda _: self._enable())
         layout.addWidget(self.list, 1)
+        layout.addLayout(self._frame_buttons())
         layout.addWidget(self.notes)
+        layout.addWidget(self.beat)
+        layout.addWidget(self.review)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(inside)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, SPACE)
+        whole.addWidget(scroll, 1)
+        below = QVBoxLayout()
+        below.setContentsMargins(SPACE, 0, SPACE, 0)
         self.state.setAccessibleName("Saved or not")
         self.state.setWordWrap(True)
-        layout.addWidget(self.state)
-        layout.addLayout(self._action_buttons())
+        below.addWidget(self.state)
+        below.addLayout(self._action_buttons())
+        whole.addLayout(below)
         delete = QShortcut(QKeySequence(QKeySequence.StandardKey.Delete), self.list)
         delete.setContext(Qt.ShortcutContext.WidgetShortcut)
         delete.activated.connect(self.delete_chosen)
@@ -141,7 +137,7 @@ class RegionsPanel(QWidget):
             button.setCheckable(True)
             button.setToolTip(tip)
             button.setAccessibleName(text)
-            button.setSizePolicy(self.sizePolicy().Policy.Expanding, self.sizePolicy().Policy.Fixed)
+            button.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
             if tool.startswith("draw_"):
                 button.setIcon(_swatch(KINDS[tool.removeprefix("draw_")][1]))
@@ -151,67 +147,79 @@ class RegionsPanel(QWidget):
             self.tools[tool] = button
         return grid
 
+    def _frame_buttons(self) -> QVBoxLayout:
+        """Deleting in this frame, and what concerns the frames beside it."""
+        work = self.session.work
+        self.delete_button = button("&Delete", "Delete the chosen contour (Delete)", self.delete_chosen)
+        self.clear_button = button("&Clear all", "Delete every region of this loop; can be undone", self.clear)
+        self.copy_button = button("Copy to &next", "Give the next frame the regions of this one", work.copy_to_next)
+        self.edited = QLabel()
+        self.edited.setWordWrap(True)
+        self.edited.setAccessibleName("Frames edited by hand")
+        column = QVBoxLayout()
+        column.setSpacing(4)
+        column.addLayout(row(self.copy_button, self.delete_button, self.clear_button))
+        column.addWidget(self.edited)
+        return column
+
     def _action_buttons(self) -> QVBoxLayout:
-        rows = QVBoxLayout()
-        rows.setSpacing(4)
         undo = self.session.undo_group.createUndoAction(self, "Undo")
         redo = self.session.undo_group.createRedoAction(self, "Redo")
-        self.delete_button = self._button("&Delete", "Delete the chosen polygon (Delete)", self.delete_chosen)
-        self.clear_button = self._button("&Clear all", "Delete every region of this loop; can be undone", self.clear)
-        self.save_button = self._button("&Save", "Save the regions beside the loop", self.save)
-        self.save_as_button = self._button("Save &as…", "Save the regions to another file", self._ask_save)
-        self.load_button = self._button("&Load…", "Load regions from a file; can be undone", self._ask_load)
-        for row in (
-            (_action_button(undo), _action_button(redo), self.delete_button, self.clear_button),
-            (self.save_button, self.save_as_button, self.load_button),
-        ):
-            line = QHBoxLayout()
-            line.setSpacing(4)
-            for button in row:
-                line.addWidget(button)
-            rows.addLayout(line)
+        self.save_button = button("&Save", "Save the regions beside the loop", self.save)
+        self.save_as_button = button("Save &as…", "Save the regions to another file", self._ask_save)
+        self.load_button = button("&Load…", "Load regions from a file; can be undone", self._ask_load)
+        rows = QVBoxLayout()
+        files = self.save_button, self.save_as_button, self.load_button
+        rows.addLayout(row(_action_button(undo), _action_button(redo), *files))
         return rows
-
-    def _button(self, text: str, tip: str, slot: Callable[[], None]) -> QPushButton:
-        button = QPushButton(text)
-        button.setToolTip(tip)
-        button.setAccessibleName(text.replace("&", "").rstrip("…"))
-        button.setStyleSheet("padding-left: 4px; padding-right: 4px;")
-        button.clicked.connect(lambda: slot())
-        return button
 
     # what is shown
 
     def _on_frame(self, _: int) -> None:
-        if self.session.regions.frames:  # else every frame shows the same polygons
+        if self.session.regions.frames:  # else every frame shows the same contours
             self._refresh.ask(200)
 
     def _show_tool(self, tool: str) -> None:
         self.tools[tool].setChecked(True)
 
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self.wake()
+
+    def wake(self) -> None:
+        """The dock came to the front."""
+        self._refresh.ask(0)
+
     def _show(self) -> None:
+        if not on_screen(self):  # a drag has better use for the time
+            return
         opened = self.session.current
-        self._places = [] if opened is None else places_of(self.session.regions, self.session.frame)
-        texts = [self._line(opened, place) for place in self._places] if opened is not None else []
+        there = list(handles.every(self.session.shown)) if opened is not None else []
+        self._listed = [handle for handle, _ in there]
+        texts = [self._line(opened, handle, contour) for handle, contour in there] if opened is not None else []
         while self.list.count() > len(texts):
             self.list.takeItem(self.list.count() - 1)
-        for row, text in enumerate(texts):
-            if row == self.list.count():
+        for place, text in enumerate(texts):
+            if place == self.list.count():
                 self.list.addItem(QListWidgetItem())
-            item = self.list.item(row)
+            item = self.list.item(place)
             if item.text() != text:
                 item.setText(text)
-                item.setIcon(_swatch(KINDS[self._places[row].kind][1]))
+                item.setIcon(_swatch(KINDS[self._listed[place].kind][1]))
         self.notes.show_all(self._notes(opened))
+        edited, where = sorted(self.session.regions.edited), origin(self.session.regions, self.session.frame)
+        lines = [f"This frame: {where}."] if where else []
+        if edited:
+            lines.append(f"◆ Edited by hand: {'frame' if len(edited) == 1 else 'frames'} {frame_list(edited)}")
+        self.edited.setText("\n".join(lines))
+        self.edited.setVisible(bool(lines))
         self._show_state()
 
-    def _line(self, opened: OpenedLoop, place: Place) -> str:
-        """ "LV 1 · 2,310 px · 6.52 cm²": what a polygon covers of the picture."""
-        polygon = getattr(self.session.regions.at(self.session.frame), place.kind)[place.number]
-        pixels = int(np.count_nonzero(polygon_mask(polygon, opened.loop.size)))
-        name = f"{'LV' if place.kind == 'lv' else 'Myocardium'} {place.number + 1}"
-        when = "" if place.key is None else f" · from frame {place.key + 1}"
-        return f"{name} · {pixels:,} px{_square_cm(opened, pixels)}{when}"
+    def _line(self, opened: OpenedLoop, handle: Handle, contour: Contour) -> str:
+        """ "LV 1 · 2,310 px · 6.52 cm²": what a contour covers of the picture."""
+        pixels = int(np.count_nonzero(polygon_mask(contour.outline, opened.loop.size)))
+        name = f"{'LV' if handle.kind == 'lv' else 'Myocardium'} {handle.polygon + 1}"
+        return f"{name} · {pixels:,} px{_square_cm(opened, pixels)}"
 
     def _notes(self, opened: OpenedLoop | None) -> list[tuple[str, bool]]:
         if opened is None:
@@ -219,7 +227,7 @@ class RegionsPanel(QWidget):
         regions = self.session.regions
         shown = regions.at(self.session.frame)
         if not (shown.lv or shown.myocardium):
-            return [("No regions yet: choose Draw LV, then click around the cavity on any pane.", False)]
+            return [("No regions yet: generate them, or choose Draw LV and click around the cavity.", False)]
         out = []
         masks = regions.masks(opened.loop.size, self.session.frame)
         for (name, _), polygons, mask in zip(KINDS.values(), (shown.lv, shown.myocardium), masks, strict=True):
@@ -228,12 +236,8 @@ class RegionsPanel(QWidget):
                 out.append((f"{name}: none yet, gCNR needs it.", False))
             elif len(polygons) > 1 or count < SMALL_REGION_PIXELS:
                 out.append((f"{name}, all: {count:,} px{_square_cm(opened, count)}", count < SMALL_REGION_PIXELS))
-        try:
-            if shown.lv and shown.myocardium:
-                regions.check(opened.loop.size)
-        except RegionError as error:
-            out.append((str(error), True))
-        return out
+        flaw = find_cut(regions, opened.loop.size, self.session.frame).flaw
+        return out if flaw is None else [*out, (flaw, True)]
 
     def _show_state(self) -> None:
         opened = self.session.current
@@ -250,26 +254,26 @@ class RegionsPanel(QWidget):
     def _enable(self) -> None:
         opened = self.session.current is not None
         drawn = opened and bool(self.session.regions)
-        self.delete_button.setEnabled(opened and 0 <= self.list.currentRow() < len(self._places))
+        self.delete_button.setEnabled(opened and 0 <= self.list.currentRow() < len(self._listed))
         self.clear_button.setEnabled(drawn)
+        self.copy_button.setEnabled(drawn)
         self.save_button.setEnabled(opened and not self.session.undo_stack.isClean())
         self.save_as_button.setEnabled(drawn)
         self.load_button.setEnabled(opened)
-        for tool, button in self.tools.items():
-            button.setEnabled(opened or tool == "look")
+        for tool, choice in self.tools.items():
+            choice.setEnabled(opened or tool == "look")
 
     # what a person does
 
     def delete_chosen(self) -> None:
-        """Delete the polygon chosen in the list, as one undo step."""
-        row = self.list.currentRow()
-        if 0 <= row < len(self._places):
-            place = self._places[row]
-            self.session.set_regions(without(self.session.regions, place), f"Delete {KINDS[place.kind][0].lower()}")
+        """Delete the contour chosen in the list, as one undo step."""
+        place = self.list.currentRow()
+        if 0 <= place < len(self._listed):
+            self.session.work.delete(self._listed[place])
 
     def clear(self) -> None:
         """Delete every region of the loop, as one undo step."""
-        self.session.set_regions(Regions(), "Clear regions")
+        self.session.work.clear()
 
     def save(self) -> None:
         """Save the regions beside the loop."""

@@ -6,6 +6,12 @@ import time
 from collections.abc import Callable
 
 from PySide6.QtCore import QObject, QTimer
+from PySide6.QtWidgets import QWidget
+
+
+def on_screen(widget: QWidget) -> bool:
+    """Whether any of a widget can be seen: Qt calls a dock behind another tab visible too."""
+    return widget.isVisible() and not widget.visibleRegion().isEmpty()
 
 
 class Throttle(QObject):

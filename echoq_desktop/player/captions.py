@@ -54,7 +54,15 @@ def _titles(painter: QPainter, pane: Pane, session: Session, view: View, head: Q
         painter.drawText(head, side, _title(session, view, name))
     if len(pane.names) == 1:
         painter.setPen(QColor(theme.MUTED))
-        painter.drawText(head, RIGHT, f"{session.frame + 1} / {len(_loop(session).loop)}")
+        painter.drawText(head, RIGHT, _frame(session))
+
+
+def _frame(session: Session) -> str:
+    """ "ED ◆ 3 / 27": the frame, what moment of the beat it is, a diamond where a person set its regions."""
+    t, regions = session.frame, session.regions
+    known = [name for name, frames in (("ED", regions.marks.ed), ("ES", regions.marks.es)) if t in frames]
+    known += ["◆"] if t in regions.edited else []
+    return "  ".join([*known, f"{t + 1} / {len(_loop(session).loop)}"])
 
 
 def _title(session: Session, view: View, name: str) -> str:
@@ -85,7 +93,7 @@ def _rates(painter: QPainter, pane: Pane, session: Session, view: View, foot: QR
             rate += f"  ·  {pane.shown_fps:.1f} shown"
     known = [f"HR {loop.heart_rate:.0f}" if loop.heart_rate else "", opened.summary.get("View", "")]
     if len(pane.names) == 2:
-        known.append(f"{session.frame + 1} / {len(loop)}")
+        known.append(_frame(session))
     _both_ends(painter, foot, rate, "   ".join(text for text in known if text))
 
 

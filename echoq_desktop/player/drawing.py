@@ -1,68 +1,40 @@
-"""Drawing and editing of left ventricle and myocardium with the mouse; one tool for all panes."""
+"""Drawing and editing of left ventricle and myocardium with mouse and keys; one tool for all panes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from PySide6.QtCore import QObject, Qt, Signal
 
-from echoq_models.regions import FrameRegions, Polygon, Regions
+from echoq_desktop.player import handles
+from echoq_desktop.player.handles import TITLES, Handle, Point
+from echoq_models.regions import Contour
+from echoq_models.regions.contour import LEAST_POINTS
 
 if TYPE_CHECKING:
     from echoq_desktop.session import Session
 
-Point = tuple[float, float]
 KINDS = {"draw_lv": "lv", "draw_myocardium": "myocardium"}
-TITLES = {"lv": "left ventricle", "myocardium": "myocardium"}
-LEAST_POINTS = 3
 TRACE_STEP = 2.0  # while the button is held, a point every so many grab radii
-
-
-@dataclass(frozen=True)
-class Handle:
-    """A polygon of the frame shown, or one of its vertices."""
-
-    kind: str
-    polygon: int
-    vertex: int | None = None
+SMALLEST = 0.1  # to which a contour can be scaled in one go
 
 
 @dataclass
 class _Drag:
     handle: Handle
     start: Point
-    before: tuple[Polygon, ...]
+    before: tuple[Contour, ...]
     frame: int  # where it began: the loop may play on under the hand
     moved: bool = False
-
-
-def supplier(regions: Regions, t: int, kind: str) -> int | None:
-    """The key frame whose polygons of `kind` frame `t` shows; None for the polygons of all frames."""
-    keys = [k for k, shown in regions.frames.items() if getattr(shown, kind)]
-    earlier = [k for k in keys if k <= t]
-    if earlier:
-        return earlier[-1]
-    return None if getattr(regions, kind) or not keys else keys[0]
-
-
-def with_polygons(regions: Regions, t: int, kind: str, polygons: Sequence[Polygon]) -> Regions:
-    """Regions whose polygons of `kind`, as frame `t` shows them, are `polygons`; the rest stays."""
-    key = supplier(regions, t, kind)
-    change: dict[str, Any] = {kind: tuple(polygons)}
-    if key is None:
-        return replace(regions, **change)
-    shown: FrameRegions = replace(regions.frames[key], **change)
-    return replace(regions, frames={**regions.frames, key: shown})
 
 
 class RegionTool(QObject):
     """Turns mouse and key events, in source pixels, into changes of the session's regions.
 
-    `radius` is the distance in source pixels within which a vertex or an edge is grabbed.
+    `radius` is the distance in source pixels within which a handle or an outline is grabbed.
     """
 
     changed = Signal()  # draft, hover or selection: repaint
@@ -80,6 +52,7 @@ class RegionTool(QObject):
         session.tool_changed.connect(self._on_tool)
         session.current_changed.connect(self._drop)
         session.regions_changed.connect(self._check_selection)
+        session.frame_changed.connect(self._check_selection)
 
     # what the panes ask
 
@@ -106,10 +79,10 @@ class RegionTool(QObject):
             return self._press_drawing(at, radius, button)
         if not self.editing or button != Qt.MouseButton.LeftButton:
             return False
-        handle = self.find(at, radius)
-        self.selected = handle
+        handle = handles.find(self._session.shown, at, radius, self.selected)
+        self.selected = None if handle is None else replace(handle, corner=None)
         if handle is not None:
-            self._drag = _Drag(handle, at, self._polygons(handle.kind), self._session.frame)
+            self._drag = _Drag(handle, at, self._contours(handle.kind), self._session.frame)
         self.changed.emit()
         return handle is not None
 
@@ -121,9 +94,9 @@ class RegionTool(QObject):
                 self.draft.append(self._inside(at))
         elif self._drag is not None:
             self._drag.moved = True
-            self._session.preview_regions(self._dragged(self._drag, at))
+            self._session.work.preview(self._drag.frame, self._drag.handle.kind, self._dragged(self._drag, at))
         elif self.editing:
-            hover = self.find(at, radius)
+            hover = handles.find(self._session.shown, at, radius, self.selected)
             if hover == self.hover:
                 return False
             self.hover = hover
@@ -138,13 +111,14 @@ class RegionTool(QObject):
         self._tracing = False
         drag, self._drag = self._drag, None
         if drag is not None and drag.moved:
-            regions = self._dragged(drag, at)
-            what = "Move point of" if drag.handle.vertex is not None else "Move"
-            self._session.set_regions(regions, f"{what} {TITLES[drag.handle.kind]}")
+            handle = drag.handle
+            what = "Scale" if handle.corner is not None else "Move" if handle.whole else "Move point of"
+            text = f"{what} {TITLES[handle.kind]}"
+            self._session.work.edit(drag.frame, handle.kind, self._dragged(drag, at), text)
         return was_busy
 
     def double_click(self, at: Point, radius: float) -> bool:
-        """Close the polygon that is drawn, or put a vertex into the edge below."""
+        """Close the contour that is drawn, or put a handle into the outline below."""
         self._tracing = False
         if self.drawing:
             self.close_draft()
@@ -152,16 +126,20 @@ class RegionTool(QObject):
         if not self.editing:
             return False
         self._drag = None
-        edge = self._find_edge(at, radius)
+        edge = handles.edge(self._session.shown, at, radius)
         if edge is None:
             return False
-        polygons = list(self._polygons(edge.kind))
-        place = (edge.vertex or 0) + 1
-        polygons[edge.polygon] = np.insert(polygons[edge.polygon], place, self._inside(at), axis=0)
-        self._commit(edge.kind, polygons, f"Add point to {TITLES[edge.kind]}")
-        self.selected = replace(edge, vertex=place)
-        self.changed.emit()
+        self._add_point(edge, self._inside(at))
         return True
+
+    def scale_at(self, at: Point, radius: float, factor: float) -> bool:
+        """Scale the contour under the mouse, else the selected one; True when there is one."""
+        if not self.editing or self._drag is not None:
+            return False
+        found = handles.find(self._session.shown, at, radius, self.selected)
+        if found is not None and (self.selected is None or _contour_of(self.selected) != _contour_of(found)):
+            self.selected = _contour_of(found)
+        return self.scale(factor)
 
     def key(self, key: int) -> bool:
         """Enter closes, Backspace takes a point back, Escape drops, Del deletes; True when it meant something."""
@@ -181,41 +159,77 @@ class RegionTool(QObject):
         self.changed.emit()
         return True
 
+    # what can be done by keys alone
+
+    def select_region(self) -> None:
+        """Select the next contour of this frame, round and round."""
+        there = [handle for handle, _ in handles.every(self._session.shown)]
+        if not there:
+            self._session.message.emit("This frame has no regions yet.")
+            return
+        self._session.tool = "edit"
+        here = _contour_of(self.selected) if self.selected is not None else None
+        self.selected = there[(there.index(here) + 1) % len(there)] if here in there else there[0]
+        self.changed.emit()
+
+    def select_point(self, step: int) -> None:
+        """Select the next (+1) or previous (-1) handle of the selected contour."""
+        if self.selected is None:
+            self.select_region()
+        contour = self._selected_contour()
+        if contour is None or self.selected is None:
+            return
+        here = self.selected.vertex
+        after = (0 if step > 0 else len(contour) - 1) if here is None else (here + step) % len(contour)
+        self.selected = replace(self.selected, vertex=after)
+        self.changed.emit()
+
+    def nudge(self, dx: float, dy: float) -> None:
+        """Move what is selected by source pixels; steps in a row are one undo step."""
+        contour, handle = self._selected_contour(), self.selected
+        if contour is None or handle is None:
+            self._say_select()
+            return
+        if handle.vertex is None:
+            moved, what = self._moved(contour, (dx, dy)), "Move"
+        else:
+            x, y = contour.points[handle.vertex]
+            moved, what = contour.at_handle(handle.vertex, self._inside((x + dx, y + dy))), "Move point of"
+        self._replace(handle, moved, f"{what} {TITLES[handle.kind]}", f"nudge {handle}")
+
+    def scale(self, factor: float) -> bool:
+        """Scale the selected contour around its middle; steps in a row are one undo step. True when there is one."""
+        contour, handle = self._selected_contour(), self.selected
+        if contour is None or handle is None:
+            self._say_select()
+            return False
+        whole = _contour_of(handle)
+        self._replace(whole, self._scaled(contour, factor), f"Scale {TITLES[handle.kind]}", f"scale {whole}")
+        return True
+
+    def insert_point(self) -> None:
+        """Put a handle half-way between the selected one and the next."""
+        contour, handle = self._selected_contour(), self.selected
+        if contour is None or handle is None:
+            self._say_select()
+            return
+        vertex = handle.vertex or 0
+        start = int(contour.starts[vertex])
+        end = int(contour.starts[vertex + 1]) if vertex + 1 < len(contour) else len(contour.outline)
+        middle = contour.outline[(start + end) // 2] if end - start > 1 else self._half_way(contour, vertex)
+        self._add_point(replace(handle, vertex=vertex), (float(middle[0]), float(middle[1])))
+
     def close_draft(self) -> None:
-        """Make a polygon of the points drawn (three at least, else they are dropped) and go on to editing."""
-        points, kind = _without_repeats(self.draft), self.draft_kind
-        self.draft = []
-        if len(points) >= LEAST_POINTS:
-            self._commit(kind, [*self._polygons(kind), np.array(points)], f"Draw {TITLES[kind]}")
+        """Make a contour of the points drawn (three at least, else they are dropped) and go on to editing."""
+        if self._take_draft():
             self._session.tool = "edit"
         self.changed.emit()
 
     def delete_selected(self) -> None:
-        """Delete the selected vertex, or the polygon when it is selected whole or would lose its area."""
-        handle = self.selected
-        if handle is None:
-            return
-        polygons = list(self._polygons(handle.kind))
-        points = polygons[handle.polygon]
-        if handle.vertex is not None and len(points) > LEAST_POINTS:
-            polygons[handle.polygon] = np.delete(points, handle.vertex, axis=0)
-            text = f"Delete point of {TITLES[handle.kind]}"
-        else:
-            del polygons[handle.polygon]
-            text = f"Delete {TITLES[handle.kind]}"
-        self.selected = self.hover = None
-        self._commit(handle.kind, polygons, text)
-
-    def find(self, at: Point, radius: float) -> Handle | None:
-        """What lies under the mouse: a vertex first, else the polygon around it."""
-        best, found = radius, None
-        for kind in TITLES:
-            for number, points in enumerate(self._polygons(kind)):
-                distances = np.hypot(*(points - at).T)
-                vertex = int(distances.argmin())
-                if distances[vertex] <= best:
-                    best, found = float(distances[vertex]), Handle(kind, number, vertex)
-        return found or self._find_edge(at, radius, whole=True) or self._find_inside(at)
+        """Delete the selected handle, or the contour when it is selected whole or would lose its area."""
+        handle, self.selected, self.hover = self.selected, None, None
+        if handle is not None:
+            self._session.work.delete(handle)
 
     # within
 
@@ -234,44 +248,68 @@ class RegionTool(QObject):
         self.changed.emit()
         return True
 
-    def _find_edge(self, at: Point, radius: float, whole: bool = False) -> Handle | None:
-        best, found = radius, None
-        for kind in TITLES:
-            for number, points in enumerate(self._polygons(kind)):
-                distances = _edge_distances(points, at)
-                edge = int(distances.argmin())
-                if distances[edge] <= best:
-                    best, found = float(distances[edge]), Handle(kind, number, None if whole else edge)
-        return found
+    def _take_draft(self) -> bool:
+        """The points drawn become a smooth contour; False when they are too few."""
+        points, kind = _without_repeats(self.draft), self.draft_kind
+        self.draft = []
+        if len(points) < LEAST_POINTS:
+            return False
+        drawn = Contour(np.array(points), smooth=True)
+        there = [*self._contours(kind), drawn]
+        self._session.work.edit(self._session.frame, kind, there, f"Draw {TITLES[kind]}")
+        return True
 
-    def _find_inside(self, at: Point) -> Handle | None:
-        for kind in TITLES:
-            for number, points in enumerate(self._polygons(kind)):
-                if _inside_polygon(points, at):
-                    return Handle(kind, number)
-        return None
+    def _contours(self, kind: str) -> tuple[Contour, ...]:
+        return handles.contours(self._session.shown, kind)
 
-    def _polygons(self, kind: str) -> tuple[Polygon, ...]:
-        shown: tuple[Polygon, ...] = getattr(self._session.regions.at(self._session.frame), kind)
-        return shown
+    def _selected_contour(self) -> Contour | None:
+        return None if self.selected is None else handles.of(self._session.shown, self.selected)
 
-    def _dragged(self, drag: _Drag, at: Point) -> Regions:
-        """The regions with the drag applied: one vertex at `at`, or a polygon moved as far as the frame allows."""
-        handle, polygons = drag.handle, list(drag.before)
-        points = polygons[handle.polygon].copy()
+    def _dragged(self, drag: _Drag, at: Point) -> tuple[Contour, ...]:
+        """The contours with the drag applied: one handle at `at`, or a contour moved or scaled within the frame."""
+        handle, there = drag.handle, list(drag.before)
+        contour = there[handle.polygon]
         if handle.vertex is not None:
-            points[handle.vertex] = self._inside(at)
+            contour = contour.at_handle(handle.vertex, self._inside(at))
+        elif handle.corner is not None:
+            middle = contour.centroid
+            contour = self._scaled(contour, _distance(at, middle) / max(_distance(drag.start, middle), 1e-6))
         else:
-            width, height = self._limits()
-            shift = np.subtract(at, drag.start)
-            low, high = -points.min(axis=0), (width, height) - points.max(axis=0)
-            points += np.clip(shift, np.minimum(low, 0), np.maximum(high, 0))
-        polygons[handle.polygon] = points
-        return with_polygons(self._session.regions, drag.frame, handle.kind, polygons)
+            contour = self._moved(contour, (at[0] - drag.start[0], at[1] - drag.start[1]))
+        there[handle.polygon] = contour
+        return tuple(there)
 
-    def _commit(self, kind: str, polygons: Sequence[Polygon], text: str) -> None:
-        regions = with_polygons(self._session.regions, self._session.frame, kind, polygons)
-        self._session.set_regions(regions, text)
+    def _moved(self, contour: Contour, shift: Point) -> Contour:
+        """Moved as far as the frame allows."""
+        low, high = -contour.points.min(axis=0), self._limits() - contour.points.max(axis=0)
+        return contour.moved(*np.clip(shift, np.minimum(low, 0), np.maximum(high, 0)))
+
+    def _scaled(self, contour: Contour, factor: float) -> Contour:
+        """Scaled around its middle; what would leave the frame stays at its edge."""
+        scaled = contour.scaled(max(factor, SMALLEST))
+        return replace(scaled, points=np.clip(scaled.points, 0.0, self._limits()))
+
+    @staticmethod
+    def _half_way(contour: Contour, vertex: int) -> Point:
+        x, y = (contour.points[vertex] + contour.points[(vertex + 1) % len(contour)]) / 2
+        return float(x), float(y)
+
+    def _add_point(self, edge: Handle, at: Point) -> None:
+        """A handle at `at`, behind the one that `edge` names, and selected."""
+        contour = handles.of(self._session.shown, edge)
+        if contour is None or edge.vertex is None:
+            return
+        self._replace(edge, contour.with_point(edge.vertex, at), f"Add point to {TITLES[edge.kind]}")
+        self.selected = replace(edge, vertex=edge.vertex + 1)
+        self.changed.emit()
+
+    def _replace(self, handle: Handle, contour: Contour, text: str, merge: str = "") -> None:
+        there = list(self._contours(handle.kind))
+        there[handle.polygon] = contour
+        self._session.work.edit(self._session.frame, handle.kind, there, text, merge)
+
+    def _say_select(self) -> None:
+        self._session.message.emit("Select a region first: click it with the Edit tool, or press J.")
 
     def _limits(self) -> Point:
         loop = self._session.current
@@ -285,11 +323,7 @@ class RegionTool(QObject):
 
     def _on_tool(self, tool: str) -> None:
         if self.draft and KINDS.get(tool) != self.draft_kind:
-            points = self.draft
-            self.draft = []
-            if len(points) >= LEAST_POINTS:
-                kind = self.draft_kind
-                self._commit(kind, [*self._polygons(kind), np.array(points)], f"Draw {TITLES[kind]}")
+            self._take_draft()
         self.hover = None
         if tool != "edit":
             self.selected = None
@@ -301,36 +335,21 @@ class RegionTool(QObject):
         self.changed.emit()
 
     def _check_selection(self) -> None:
-        """An undo may have taken away what was selected."""
+        """An undo, or another frame, may have taken away what was selected."""
         for name in ("selected", "hover"):
             handle: Handle | None = getattr(self, name)
-            if handle is None:
-                continue
-            polygons = self._polygons(handle.kind)
-            if handle.polygon >= len(polygons) or (handle.vertex or 0) >= len(polygons[handle.polygon]):
+            if handle is not None and handles.of(self._session.shown, handle) is None:
                 setattr(self, name, None)
         self.changed.emit()
 
 
-def _distance(a: Point, b: Point) -> float:
+def _contour_of(handle: Handle) -> Handle:
+    """The contour that a handle belongs to."""
+    return Handle(handle.kind, handle.polygon)
+
+
+def _distance(a: Sequence[float], b: Sequence[float]) -> float:
     return float(np.hypot(a[0] - b[0], a[1] - b[1]))
-
-
-def _edge_distances(points: Polygon, at: Point) -> NDArray[np.float64]:
-    """Distance (n,) of `at` from the edge that starts at each vertex."""
-    along = np.roll(points, -1, axis=0) - points
-    length = np.maximum((along**2).sum(axis=1), 1e-12)
-    share = np.clip(((np.asarray(at) - points) * along).sum(axis=1) / length, 0.0, 1.0)
-    return np.hypot(*(points + share[:, None] * along - at).T)
-
-
-def _inside_polygon(points: Polygon, at: Point) -> bool:
-    """Even-odd rule."""
-    x, y = points.T
-    x2, y2 = np.roll(points, -1, axis=0).T
-    crossing = (y > at[1]) != (y2 > at[1])
-    rise = np.where(crossing, y2 - y, 1.0)
-    return bool((crossing & (at[0] < x + (at[1] - y) / rise * (x2 - x))).sum() % 2)
 
 
 def _without_repeats(points: Sequence[Point]) -> list[Point]:

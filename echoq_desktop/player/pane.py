@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 GRAB = 8.0  # widget pixels within which a vertex, an edge or the wipe's edge is caught
 MARGIN = 4.0
 ZOOM_STEP = 1.2  # per wheel notch
+SCALE_STEP = 1.03  # of a region, per wheel notch with Shift
 SECTOR_MARGIN = 0.04  # around the sector, as a share of its larger side
 
 
@@ -193,12 +194,16 @@ class Pane(QWidget):
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         camera = self.camera
-        notches = event.angleDelta().y() / 120.0
+        turned = event.angleDelta()
+        notches = (turned.y() or turned.x()) / 120.0  # with Shift some systems turn the wheel sideways
         if camera is None or not notches:
+            return
+        event.accept()
+        if event.modifiers() & Qt.KeyboardModifier.ShiftModifier and self._tool.editing and self.regions_shown:
+            self._tool.scale_at(camera.to_source(event.position()), GRAB / camera.scale, SCALE_STEP**notches)
             return
         zoom, centre = camera.zoomed(ZOOM_STEP**notches, event.position())
         self._state.set(zoom=zoom, centre=centre)
-        event.accept()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if not self._tool.key(event.key()):
@@ -222,8 +227,12 @@ class Pane(QWidget):
         elif self._tool.drawing:
             shape = Qt.CursorShape.CrossCursor
         elif self._tool.editing and self._tool.hover is not None:
-            whole = self._tool.hover.vertex is None
-            shape = Qt.CursorShape.SizeAllCursor if whole else Qt.CursorShape.PointingHandCursor
+            hover = self._tool.hover
+            falling = Qt.CursorShape.SizeFDiagCursor, Qt.CursorShape.SizeBDiagCursor
+            if hover.corner is not None:
+                shape = falling[hover.corner % 2]
+            else:
+                shape = Qt.CursorShape.SizeAllCursor if hover.whole else Qt.CursorShape.PointingHandCursor
         elif self._state.view.zoom > 1.0:
             held = self._pan_from is not None
             shape = Qt.CursorShape.ClosedHandCursor if held else Qt.CursorShape.OpenHandCursor

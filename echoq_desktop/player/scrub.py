@@ -1,4 +1,4 @@
-"""The scrub bar: playhead, which frames of each method are computed, trim, R waves."""
+"""The scrub bar: playhead, which frames of each method are computed, trim, R waves, ED and ES, edited frames."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent, QPen
+from PySide6.QtGui import QColor, QFont, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
 from PySide6.QtWidgets import QSizePolicy, QSlider, QWidget
 
 from echoq_desktop import theme
@@ -17,9 +17,16 @@ if TYPE_CHECKING:
     from echoq_desktop.session import Session
 
 EDGE = 10.0  # room for half the playhead
+MIDDLE = 19.0  # of the track, from the top
+HEIGHT = 41
 TRACK = 5.0  # height of the track
 LANE = 3.0  # height of one method's computed bar
 GAP = 2.0
+DIAMOND = 4.5  # half a diagonal
+TIP = (
+    "Drag to any frame. The thin bars below fill as frames are computed.\n"
+    "ED, ES: end diastole and end systole. Diamonds: frames edited by hand. Red line: no LV found."
+)
 
 
 class ScrubBar(QSlider):
@@ -29,7 +36,7 @@ class ScrubBar(QSlider):
         super().__init__(Qt.Orientation.Horizontal, parent)
         self._session, self._clock = session, clock
         self.setAccessibleName("Frame")
-        self.setToolTip("Drag to any frame. The thin bars below fill as frames are computed.")
+        self.setToolTip(TIP)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setTracking(True)
         self.valueChanged.connect(self._on_value)
@@ -37,14 +44,16 @@ class ScrubBar(QSlider):
         session.frame_changed.connect(self._on_frame)
         session.results_changed.connect(self.update)
         session.panes_changed.connect(self.update)
+        session.regions_changed.connect(self.update)
+        session.generation.changed.connect(self.update)
         clock.settings_changed.connect(self.update)
         self._on_current()
 
     def sizeHint(self) -> QSize:
-        return QSize(300, 32)
+        return QSize(300, HEIGHT)
 
     def minimumSizeHint(self) -> QSize:
-        return QSize(120, 32)
+        return QSize(120, HEIGHT)
 
     def x_of(self, frame: float) -> float:
         """Widget x of a frame's playhead."""
@@ -71,19 +80,21 @@ class ScrubBar(QSlider):
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        middle = 11.0
-        track = QRectF(EDGE, middle - TRACK / 2, self.width() - 2 * EDGE, TRACK)
+        track = QRectF(EDGE, MIDDLE - TRACK / 2, self.width() - 2 * EDGE, TRACK)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(QColor(theme.RAISED_HOVER))
         painter.drawRoundedRect(track, TRACK / 2, TRACK / 2)
         if self._session.current is None:
             return
         self._paint_span(painter, track)
-        self._paint_lanes(painter, middle + TRACK / 2 + 4.0)
+        self._paint_lanes(painter, MIDDLE + TRACK / 2 + 4.0)
         self._paint_r_waves(painter, track)
+        self._paint_lost(painter, track)
+        self._paint_marks(painter, track)
+        self._paint_edited(painter)
         painter.setPen(QPen(QColor(theme.ACCENT), 2.0) if self.hasFocus() else Qt.PenStyle.NoPen)
         painter.setBrush(QColor("white"))
-        painter.drawEllipse(QPointF(self.x_of(self.value()), middle), 6.0, 6.0)
+        painter.drawEllipse(QPointF(self.x_of(self.value()), MIDDLE), 6.0, 6.0)
 
     def _paint_span(self, painter: QPainter, track: QRectF) -> None:
         """What is played, and how much of it is behind the playhead."""
@@ -126,6 +137,41 @@ class ScrubBar(QSlider):
             frame = float(np.interp(wave, opened.loop.times_ms, np.arange(len(opened.loop))))
             x = self.x_of(frame)
             painter.drawLine(QPointF(x, track.top() - 5), QPointF(x, track.top() - 1))
+        painter.setPen(Qt.PenStyle.NoPen)
+
+    def _paint_lost(self, painter: QPainter, track: QRectF) -> None:
+        """The frames in which the network found no ventricle, under the track."""
+        findings = self._session.generation.findings
+        if findings is None or not findings.reasons:
+            return
+        lost = np.zeros(len(findings.confidence), dtype=bool)
+        lost[list(findings.reasons)] = True
+        painter.setBrush(QColor(theme.ERROR))
+        for start, end in _runs(lost):
+            left, right = max(self.x_of(start - 0.5), EDGE), min(self.x_of(end - 0.5), self.width() - EDGE)
+            painter.drawRect(QRectF(left, track.bottom() + 1.0, right - left, 1.5))
+
+    def _paint_marks(self, painter: QPainter, track: QRectF) -> None:
+        """ED and ES above the track."""
+        marks, font = self._session.regions.marks, QFont(self.font())
+        font.setPointSizeF(max(font.pointSizeF() - 2.0, 6.5))
+        painter.setFont(font)
+        painter.setPen(QPen(QColor(theme.LV), 1.4))
+        for text, frames in (("ED", marks.ed), ("ES", marks.es)):
+            for frame in frames:
+                x = self.x_of(frame)
+                painter.drawLine(QPointF(x, track.top() - 5), QPointF(x, track.bottom() + 1))
+                painter.drawText(QRectF(x - 14, 0, 28, track.top() - 5), Qt.AlignmentFlag.AlignCenter, text)
+        painter.setPen(Qt.PenStyle.NoPen)
+
+    def _paint_edited(self, painter: QPainter) -> None:
+        """A diamond on each frame that a person set."""
+        painter.setPen(QPen(QColor(theme.PANEL), 1.0))
+        painter.setBrush(QColor(theme.MYOCARDIUM))
+        for frame in self._session.regions.edited:
+            x = self.x_of(frame)
+            tips = ((x, MIDDLE - DIAMOND), (x + DIAMOND, MIDDLE), (x, MIDDLE + DIAMOND), (x - DIAMOND, MIDDLE))
+            painter.drawPolygon(QPolygonF([QPointF(*tip) for tip in tips]))
         painter.setPen(Qt.PenStyle.NoPen)
 
     def _on_current(self) -> None:

@@ -170,6 +170,18 @@ def paste_image(
     return paste_change(frames, images - patches(frames, sector)[:, 0], sector, coloured)
 
 
+def paste_mask(surface: NDArray[np.float32], sector: Sector) -> Mask:
+    """Where a smooth surface over the crop, float32 (S, S) of any S, is above one half: bool (H, W), in the sector.
+
+    It is resampled before it is cut, so that the border is smooth at the frame's own size.
+    """
+    inside, crop = _overlap(sector, sector.mask.shape)
+    fine = cv2.resize(surface, (sector.side, sector.side), interpolation=cv2.INTER_CUBIC)
+    out = np.zeros(sector.mask.shape, dtype=bool)
+    np.logical_and(fine[crop] > 0.5, sector.mask[inside], out=out[inside])
+    return out
+
+
 def usable_spacing(loop: CineLoop, sector: Sector, point: tuple[float, float] | None = None) -> Spacing | None:
     """Pixel size at `point` (x, y in pixels), or without one that of the region covering most of the sector.
 

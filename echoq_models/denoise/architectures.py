@@ -74,7 +74,7 @@ class ReleasedUNet(nn.Module):
         return _gain_head(y) if self.head == "gain" else (y.float().clamp(0, 1), None)
 
 
-class _Residual(nn.Module):
+class Residual(nn.Module):
     """x + conv(act(conv(x))), each conv batch-normalised (a fixed affine map once trained)."""
 
     def __init__(self, width: int) -> None:
@@ -89,7 +89,7 @@ class _Residual(nn.Module):
         return F.silu(x + self.norm2(self.conv2(F.silu(self.norm1(self.conv1(x))))))
 
 
-class _Context(nn.Module):
+class Context(nn.Module):
     """Tells every place about the whole frame: x + f(mean, standard deviation over the frame). Starts as x."""
 
     def __init__(self, width: int) -> None:
@@ -119,12 +119,12 @@ class FastNet(nn.Module):
     ) -> None:
         super().__init__()
         self.stem = nn.Conv2d(4, widths[0], 3, padding=1)
-        self.encoders = nn.ModuleList(_Residual(w) for w in widths[:-1])
+        self.encoders = nn.ModuleList(Residual(w) for w in widths[:-1])
         self.downs = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths))
-        self.context = _Context(widths[-1]) if context else nn.Identity()
-        self.deep = nn.Sequential(*(_Residual(widths[-1]) for _ in range(deep_blocks)))
+        self.context = Context(widths[-1]) if context else nn.Identity()
+        self.deep = nn.Sequential(*(Residual(widths[-1]) for _ in range(deep_blocks)))
         self.ups = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
-        self.decoders = nn.ModuleList(_Residual(w) for w in widths[:-1])
+        self.decoders = nn.ModuleList(Residual(w) for w in widths[:-1])
         self.last = nn.Conv2d(widths[0], 2, 1)
         _start_gently(self.last)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -23,19 +22,16 @@ from echoq_models.cine.sector import Sector
 from echoq_models.denoise import carry, steady
 from echoq_models.denoise.base import Cancel, Prepared, Settings, never
 from echoq_models.errors import WeightsError
-from echoq_models.runtime import batching, device
+from echoq_models.runtime import batching, device, forward
 from echoq_models.weights import store
 from echoq_models.weights.store import Card, Entry
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import nn
 
 # Work of one 256 x 256 frame in 10^9 multiply-accumulates, for the size of a batch.
 _GMAC = {"unet": 42.3, "fast": 1.2}
-
-# Frames through a network at once on CUDA, always exactly as many; fills a large GPU, fits a small one.
-_CUDA_BATCH = 8
 
 Maps = tuple[NDArray[np.float32], NDArray[np.float32]]  # change and smoothed patch, (256, 256) each
 Outputs = tuple[NDArray[np.float32], NDArray[np.float32] | None]
@@ -93,14 +89,14 @@ class NetworkDenoiser:
     def available(self) -> str | None:
         """None when there are weights, else the sentence to show. Does not import torch."""
         try:
-            store.find(self.name)
+            store.find(self.name, "denoise")
         except WeightsError as error:
             return str(error)
         return None
 
     def preload(self) -> None:
         """Load the network and run it once, so that the first real frame is not the slow one."""
-        entry = store.find(self.name)
+        entry = store.find(self.name, "denoise")
         place = device.choose("auto")
         network, _ = _network(entry, place)
         _forward(network, np.zeros((1, 256, 256), dtype=np.float32), place)
@@ -108,14 +104,11 @@ class NetworkDenoiser:
     def prepare(self, loop: CineLoop, settings: Settings) -> Prepared:
         """Fix sector and network. Raises WeightsError when there are no weights or they are damaged."""
         carry.check_strength(settings)
-        entry = store.find(self.name)
+        entry = store.find(self.name, "denoise")
         place = device.choose(settings.device)
         network, card = _network(entry, place)
         work = _GMAC.get(str(card.architecture["family"]), 1.0)
-        size = batching.batch_size(place, settings.batch, gmac_per_frame=work)
-        if settings.batch == 0 and place.type == "cpu" and _frame_a_core(network):
-            cores = device.thread_count()
-            size = -(-size // cores) * cores  # no core idles at the end of a batch
+        size = forward.batch_of(place, work, frame_a_core=_frame_a_core(network), requested=settings.batch)
         facts: dict[str, str | float | int | None] = {
             "weights": card.title,
             "sha256": card.sha256,
@@ -186,26 +179,11 @@ def _steadied(loop: CineLoop, state: NetworkState, part: list[int]) -> NDArray[n
 
 
 def _forward(network: nn.Module, patches: NDArray[np.float32], place: torch.device) -> Outputs:
-    """Run patches (N, 256, 256): out (N, 256, 256), and confidence (N, 256, 256) or None.
-
-    A convolution may choose another algorithm, and so round otherwise, for another batch size or number of threads.
-    So that a frame's result never depends on its batch, frames go one by one on the CPU (where batches are no
-    faster), a small network's always on one thread, and in batches filled up to one fixed size on CUDA.
-    """
-    import torch
-
-    x = torch.from_numpy(patches)[:, None]
-    if place.type != "cuda":
-        return _side_by_side(network, x, place) if _frame_a_core(network) else _run(network, x, place, 1)
-    # No TF32: its 10-bit mantissa would leave the one grey level that CUDA may differ from the CPU.
-    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-        try:
-            return _run(network, x, place, _CUDA_BATCH)
-        except Exception as error:
-            if not batching.is_out_of_memory(error):
-                raise
-        torch.cuda.empty_cache()
-        return _run(network, x, place, 1)
+    """Run patches (N, 256, 256): out (N, 256, 256), and confidence (N, 256, 256) or None."""
+    given = forward.forward(network, patches[:, None], place, frame_a_core=_frame_a_core(network))
+    out, confidence = (None if each is None else each[:, 0] for each in given)
+    assert out is not None
+    return out, confidence
 
 
 def _frame_a_core(network: nn.Module) -> bool:
@@ -216,34 +194,6 @@ def _frame_a_core(network: nn.Module) -> bool:
     from echoq_models.denoise.architectures import FastNet
 
     return isinstance(network, FastNet)
-
-
-def _side_by_side(network: nn.Module, x: Tensor, place: torch.device) -> Outputs:
-    """`_run` frame by frame, each on a core of its own. x: (N, 1, 256, 256)."""
-    workers = min(device.thread_count(), len(x))
-
-    def one(frame: Tensor) -> Outputs:
-        return _run(network, frame, place, 1)
-
-    with device.one_thread_each(), ThreadPoolExecutor(workers) as pool:
-        outs, confidences = zip(*pool.map(one, x.split(1)), strict=True)
-    return np.concatenate(outs), None if confidences[0] is None else np.concatenate(confidences)
-
-
-def _run(network: nn.Module, x: Tensor, place: torch.device, size: int) -> Outputs:
-    """`_forward` in chunks of exactly `size` frames, the last one filled up with black."""
-    import torch
-
-    outs, confidences = [], []
-    with torch.inference_mode():
-        for chunk in x.split(size):
-            full = torch.zeros(size, *x.shape[1:])
-            full[: len(chunk)] = chunk
-            out, confidence = network(full.to(place, memory_format=torch.channels_last))
-            outs.append(out[: len(chunk), 0].float().cpu())
-            if confidence is not None:
-                confidences.append(confidence[: len(chunk), 0].float().cpu())
-    return torch.cat(outs).numpy(), torch.cat(confidences).numpy() if confidences else None
 
 
 def _network(entry: Entry, place: torch.device) -> tuple[Any, Card]:
@@ -263,40 +213,7 @@ def _build(path: Any, sha256: str, place: str) -> tuple[nn.Module, Card]:
     card, tensors = store.load(store.find(path.stem))
     network = architectures.build(dict(card.architecture))
     network.load_state_dict(tensors)
-    network.requires_grad_(False).eval()
-    fold_norms(network)
-    if place == "cpu":
-        _keep_freed_memory()
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types lack this form
-    return network.to(place), card
-
-
-def fold_norms(network: nn.Module) -> None:
-    """Work each batch norm `normN` of an evaluated network into the `convN` before it: a tenth of the time of `fast`.
-
-    Changes the result by rounding alone, about 2e-4 grey levels.
-    """
-    from torch import nn
-    from torch.nn.utils.fusion import fuse_conv_bn_eval
-
-    for block in list(network.modules()):
-        for name, norm in list(block.named_children()):
-            if isinstance(norm, nn.BatchNorm2d):
-                before = name.replace("norm", "conv")
-                setattr(block, before, fuse_conv_bn_eval(getattr(block, before), norm).requires_grad_(False))
-                setattr(block, name, nn.Identity())
-
-
-def _keep_freed_memory() -> None:
-    """Let the C library keep the memory that one frame frees for the next one: an eighth of the time of `fast`.
-
-    glibc gives freed memory back to the system above a limit, and the next frame pays for each of its pages anew.
-    Freeing one block raises the limit to twice its size (mallopt(3), M_MMAP_THRESHOLD; 32 MiB is its largest). The
-    block is never written to, so it takes no memory. Elsewhere this does nothing.
-    """
-    import torch
-
-    torch.empty(31 * 2**20, dtype=torch.uint8)
+    return forward.ready(network, torch.device(place)), card
 
 
 fast = NetworkDenoiser("fast", "Fast network")

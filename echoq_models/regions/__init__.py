@@ -1,17 +1,40 @@
-"""Regions of interest: polygons and masks of left ventricle and myocardium, and their files."""
+"""Regions of interest: contours and masks of left ventricle and myocardium, how they are made, and their files."""
 
+from echoq_models.regions.axis import long_axis
+from echoq_models.regions.beat import areas, find_marks, mask_areas
+from echoq_models.regions.contour import Contour
 from echoq_models.regions.files import load, save, sidecar
+from echoq_models.regions.matching import interpolate
+from echoq_models.regions.propagate import copy_to, edit, generated, set_frame
 from echoq_models.regions.raster import Polygon, mask_polygons, polygon_mask, polygons_mask
+from echoq_models.regions.recipe import RecipeSettings, frame_regions, regions_from_lv, whole_contour
 from echoq_models.regions.regions import FrameRegions, Regions
+from echoq_models.regions.review import Marks, Review
 
 __all__ = [
+    "Contour",
     "FrameRegions",
+    "Marks",
     "Polygon",
+    "RecipeSettings",
     "Regions",
+    "Review",
+    "areas",
+    "copy_to",
+    "edit",
+    "find_marks",
+    "frame_regions",
+    "generated",
+    "interpolate",
     "load",
+    "long_axis",
+    "mask_areas",
     "mask_polygons",
     "polygon_mask",
     "polygons_mask",
+    "regions_from_lv",
     "save",
+    "set_frame",
     "sidecar",
+    "whole_contour",
 ]

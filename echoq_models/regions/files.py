@@ -1,22 +1,25 @@
-"""Region files: `ROI.json`, version 1 (polygons for all frames) and version 2 (key frames too)."""
+"""Region files: `ROI.json`, version 1 (polygons for all frames) and version 2 (everything else).
+
+"lv" and "myocardium" hold the measured outlines as polygons, so that any reader measures the same. Version 2 adds
+what an outline does not tell: "handles" of splines, "edited" key frames, what was "generated", "lv_whole", "marks",
+"review" and "source". What is not known is passed over.
+"""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from echoq_models.errors import InputError, OutputError
 from echoq_models.files import replacing
-from echoq_models.regions.raster import Polygon
+from echoq_models.regions.fields import Fields
 from echoq_models.regions.regions import FrameRegions, Regions
 
 VERSION = 2
-LARGEST_FILE = 16 * 2**20  # bytes; a region file is some kilobytes
+LARGEST_FILE = 32 * 2**20  # bytes; 300 frames of generated contours take about 4 MB
+KINDS = ("lv", "myocardium")
 # Suffixes a loop's name may end in. DICOM names such as 1.2.840.10008 have dots that are no suffix.
 LOOP_SUFFIXES = re.compile(
     r"\.(dcm|dicom|ima|avi|mp4|m4v|mov|mkv|wmv|mpe?g|gif|png|jpe?g|bmp|tiff?|np[yz])", re.IGNORECASE
@@ -50,66 +53,93 @@ def load(path: Path | str) -> Regions:
 
 
 def save(regions: Regions, path: Path | str) -> None:
-    """Write a region file, version 1 without key frames and version 2 with them; replaces an old one whole.
+    """Write a region file, version 1 for polygons for all frames, else version 2; replaces an old one whole.
 
     Raises OutputError when it cannot be written.
     """
     path = Path(path)
-    data: dict[str, Any] = _plain(regions.lv, regions.myocardium)
-    if regions.frames:
-        frames = {str(t): _plain(f.lv, f.myocardium) for t, f in regions.frames.items()}
-        data = {"version": VERSION, **data, "frames": frames}
+    data = _frame(FrameRegions(regions.lv, regions.myocardium))
+    more = _more(regions)
+    if more or "handles" in data:
+        data = {"version": VERSION, **data, **more}
+    text = json.dumps(data) + "\n"
+    if len(text) > LARGEST_FILE:
+        raise OutputError(f"The regions are too large for the region file {path}: use fewer points or frames.")
     try:
         with replacing(path) as new:
-            new.write_text(json.dumps(data) + "\n", encoding="utf-8")
+            new.write_text(text, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"Cannot write the region file {path}: {error.strerror or error}.") from error
 
 
-def _plain(lv: tuple[Polygon, ...], myocardium: tuple[Polygon, ...]) -> dict[str, Any]:
-    def number(value: float) -> float | int:
-        return int(value) if value == int(value) else value
+# writing
 
-    def points(polygons: tuple[Polygon, ...]) -> list[list[list[float | int]]]:
-        return [[[number(x), number(y)] for x, y in polygon.tolist()] for polygon in polygons]
 
-    return {"lv": points(lv), "myocardium": points(myocardium)}
+def _more(regions: Regions) -> dict[str, Any]:
+    """All that version 1 has no room for, without what is empty."""
+    data: dict[str, Any] = {}
+    if regions.frames:
+        data["frames"] = {str(t): _frame(shown) for t, shown in regions.frames.items()}
+        data["edited"] = sorted(regions.edited)
+    if regions.generated:  # null: as the frame shows
+        data["generated"] = {
+            str(t): None if regions.frames.get(t) == given else _frame(given) for t, given in regions.generated.items()
+        }
+    if regions.lv_whole:
+        data["lv_whole"] = {
+            str(t): {"points": _points(contour.points), "smooth": contour.smooth}
+            for t, contour in regions.lv_whole.items()
+        }
+    marks, review = regions.marks, regions.review
+    if marks or marks.by_hand:
+        data["marks"] = {"ed": list(marks.ed), "es": list(marks.es), "by_hand": marks.by_hand}
+    if review:
+        data["review"] = {"decision": review.decision, "who": review.who, "when": review.when, "note": review.note}
+    if regions.source:
+        data["source"] = regions.source
+    return data
+
+
+def _points(points: Any) -> list[list[float | int]]:
+    return [[int(v) if v == int(v) else v for v in point] for point in points.tolist()]
+
+
+def _frame(shown: FrameRegions) -> dict[str, Any]:
+    data: dict[str, Any] = {kind: [_points(c.outline) for c in getattr(shown, kind)] for kind in KINDS}
+    handles = {
+        kind: [_points(c.points) if c.smooth else None for c in getattr(shown, kind)]
+        for kind in KINDS
+        if any(c.smooth for c in getattr(shown, kind))
+    }
+    return {**data, "handles": handles} if handles else data
+
+
+# reading
 
 
 def _regions(data: Any, path: Path) -> Regions:
-    if not isinstance(data, Mapping) or not {"lv", "myocardium", "frames"} & set(data):
+    if not isinstance(data, dict) or not {"lv", "myocardium", "frames"} & set(data):
         raise InputError(f'{path} is not a region file: it has neither "lv" nor "myocardium" polygons.')
     version = data.get("version", 1)
     if version not in (1, VERSION):
         raise InputError(f"{path} has version {version!r}: this EchoQ reads region files of versions 1 and {VERSION}.")
-    frames = data.get("frames", {})
-    if not isinstance(frames, Mapping):
-        raise InputError(f'{path}: "frames" must map frame numbers to polygons.')
-    keys = {}
-    for name, frame in frames.items():
-        if not (name.isascii() and name.isdigit() and len(name) < 10) or not isinstance(frame, Mapping):
-            raise InputError(f'{path}: "frames" must map frame numbers to polygons, not {name[:40]!r}.')
-        keys[int(name)] = FrameRegions(*(_polygons(frame, kind, path) for kind in ("lv", "myocardium")))
-    return Regions(_polygons(data, "lv", path), _polygons(data, "myocardium", path), keys)
+    fields = Fields(data, path)
+    shown = fields.frame_regions()
+    frames = {t: fields.within(frame).frame_regions() for t, frame in fields.by_frame("frames").items()}
+    return Regions(
+        shown.lv,
+        shown.myocardium,
+        frames,
+        # Files of other writers do not say who set a key frame: a person did.
+        edited=frozenset(fields.frame_numbers("edited") if "edited" in data else frames),
+        generated=_generated(fields, frames),
+        lv_whole={t: fields.within(contour).contour("lv_whole") for t, contour in fields.by_frame("lv_whole").items()},
+        marks=fields.marks(),
+        review=fields.review(),
+        source=fields.text("source"),
+    )
 
 
-def _polygons(data: Mapping[str, Any], kind: str, path: Path) -> tuple[Polygon, ...]:
-    """Polygons under the name `kind`, or InputError that says which one is wrong."""
-    polygons = data.get(kind, [])
-    if not isinstance(polygons, list):
-        raise InputError(f'{path}: "{kind}" must be a list of polygons.')
-    out = []
-    for i, points in enumerate(polygons, start=1):
-        wrong = InputError(f'{path}: "{kind}" polygon {i} must be a list of at least three [x, y] numbers.')
-        if not isinstance(points, list) or len(points) < 3:
-            raise wrong
-        if any(not isinstance(p, list) or len(p) != 2 or any(type(v) not in (int, float) for v in p) for p in points):
-            raise wrong
-        try:
-            polygon = np.array(points, dtype=np.float64)
-        except OverflowError:
-            raise wrong from None
-        if not (np.isfinite(polygon).all() and np.abs(polygon).max() < 1e6):
-            raise wrong
-        out.append(polygon)
-    return tuple(out)
+def _generated(fields: Fields, frames: dict[int, FrameRegions]) -> dict[int, FrameRegions]:
+    given = fields.by_frame("generated", frames)
+    return {t: frames[t] if frame is None else fields.within(frame).frame_regions() for t, frame in given.items()}

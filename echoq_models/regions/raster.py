@@ -23,12 +23,7 @@ def polygon_mask(polygon: Polygon, size: tuple[int, int]) -> NDArray[np.bool_]:
     A contour that crosses itself is filled wherever it winds around (non-zero winding rule), so that a slip of the
     hand leaves no hole. Fewer than three points give an empty mask.
     """
-    mask = np.zeros(size, dtype=bool)
-    if len(polygon) >= 3:
-        start, end = polygon, np.roll(polygon, -1, axis=0)
-        _fill(mask, start, end)
-        _outline(mask, start, end)
-    return mask
+    return polygons_mask((polygon,), size)
 
 
 def _steps(low: Points, high: Points, limit: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -54,7 +49,7 @@ def _fill(mask: NDArray[np.bool_], start: Points, end: Points) -> None:
     top, left = int(row.min()), int(column.min())
     winding = np.zeros((int(row.max()) + 1 - top, int(column.max()) + 1 - left), dtype=np.int32)
     np.add.at(winding, (row - top, column - left), np.where(down[edge], 1, -1))
-    inside = np.cumsum(winding, axis=1)[:, :-1] != 0
+    inside = np.cumsum(winding, axis=1, dtype=winding.dtype)[:, :-1] != 0  # else numpy widens it, many times slower
     mask[top : top + inside.shape[0], left : left + inside.shape[1]] |= inside
 
 
@@ -82,7 +77,10 @@ def polygons_mask(polygons: Iterable[Polygon], size: tuple[int, int]) -> NDArray
     """Mask bool (H, W) of the union of several polygons."""
     mask = np.zeros(size, dtype=bool)
     for polygon in polygons:
-        mask |= polygon_mask(polygon, size)
+        if len(polygon) >= 3:
+            start, end = polygon, np.roll(polygon, -1, axis=0)
+            _fill(mask, start, end)
+            _outline(mask, start, end)
     return mask
 
 

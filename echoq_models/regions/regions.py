@@ -2,117 +2,160 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from echoq_models.errors import RegionError
-from echoq_models.regions.raster import Polygon, polygons_mask
+from echoq_models.regions.contour import Contour
+from echoq_models.regions.raster import polygons_mask
+from echoq_models.regions.review import Marks, Review
 
 Masks = tuple[NDArray[np.bool_], NDArray[np.bool_]]
+CACHED_BYTES = 128 * 2**20  # masks of some 140 frames of 600 x 800; undo keeps many regions, so they share one cache
 
 
-def _polygons(polygons: Iterable[Any]) -> tuple[Polygon, ...]:
-    """Read-only float64 copies (n, 2), so that nobody can change a region behind its cache."""
-    out = []
-    for points in polygons:
-        polygon = np.array(points, dtype=np.float64)
-        if polygon.ndim != 2 or polygon.shape[1] != 2 or not np.isfinite(polygon).all():
-            raise RegionError("A polygon must be a list of finite [x, y] points.")
-        polygon.setflags(write=False)
-        out.append(polygon)
-    return tuple(out)
-
-
-def _same(a: tuple[Polygon, ...], b: tuple[Polygon, ...]) -> bool:
-    return len(a) == len(b) and all(np.array_equal(p, q) for p, q in zip(a, b, strict=True))
+def _contours(given: Iterable[Any]) -> tuple[Contour, ...]:
+    """Contours as they are; anything else is the points of a polygon."""
+    return tuple(each if isinstance(each, Contour) else Contour(each) for each in given)
 
 
 @dataclass(frozen=True, eq=False)
 class FrameRegions:
-    """The polygons of one frame, each float64 (n, 2) of x, y in source pixels; several of one kind are united.
+    """The contours of one frame; several of one kind are united. Plain points (n, 2) are taken as a polygon.
 
     In a key frame an empty tuple means "as before". Raises RegionError for points that are not finite pairs.
     """
 
-    lv: tuple[Polygon, ...] = ()
-    myocardium: tuple[Polygon, ...] = ()
+    lv: tuple[Contour, ...] = ()
+    myocardium: tuple[Contour, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "lv", _polygons(self.lv))
-        object.__setattr__(self, "myocardium", _polygons(self.myocardium))
+        object.__setattr__(self, "lv", _contours(self.lv))
+        object.__setattr__(self, "myocardium", _contours(self.myocardium))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, FrameRegions):
             return NotImplemented
-        return _same(self.lv, other.lv) and _same(self.myocardium, other.myocardium)
+        return self is other or (self.lv == other.lv and self.myocardium == other.myocardium)
 
     __hash__ = None  # type: ignore[assignment]
+
+    def __bool__(self) -> bool:
+        return bool(self.lv or self.myocardium)
+
+    def masks(self, size: tuple[int, int]) -> Masks:
+        """Left ventricle and myocardium: two read-only masks bool (H, W), cached."""
+        return _CACHE.masks(self, (int(size[0]), int(size[1])))
+
+
+class _Cache:
+    """The masks used last, up to CACHED_BYTES, for whoever holds the frame's regions."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[int, tuple[int, int]], tuple[FrameRegions, Masks]] = OrderedDict()
+        self._lock = Lock()
+
+    def masks(self, shown: FrameRegions, size: tuple[int, int]) -> Masks:
+        key = (id(shown), size)  # no other object can take the number: what is kept here stays alive
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key][1]
+        lv, myocardium = (polygons_mask((c.outline for c in kind), size) for kind in (shown.lv, shown.myocardium))
+        for mask in (lv, myocardium):
+            mask.setflags(write=False)
+        with self._lock:
+            self._kept[key] = shown, (lv, myocardium)
+            while len(self._kept) > 1 and sum(2 * h * w for _, (h, w) in self._kept) > CACHED_BYTES:
+                self._kept.popitem(last=False)
+            return self._kept[key][1]
+
+
+_CACHE = _Cache()
 
 
 @dataclass(frozen=True, eq=False)
 class Regions:
     """Left ventricle and myocardium of a loop.
 
-    lv, myocardium: polygons for all frames.  frames: key frames {frame index: FrameRegions}; a key frame holds
+    lv, myocardium: contours for all frames.  frames: key frames {frame index: FrameRegions}; a key frame holds
     until the next one. Frames before the first key frame use `lv` and `myocardium`, or, where those are empty, the
-    first key frame that has polygons of that kind.
+    first key frame that has contours of that kind.
+
+    edited: the key frames that a person set or accepted; the others came from the network or follow an edited one.
+    generated: what the network gave, {frame index: FrameRegions}: corrections are kept apart from it.
+    lv_whole: the whole ventricle, from which the recipe made both regions, {frame index: Contour}; empty for regions
+    drawn by hand.  marks: end diastole and systole.  review: a person's verdict, or None.
+    source: name and checksum of the segmentation network; "" for regions drawn by hand.
     """
 
-    lv: tuple[Polygon, ...] = ()
-    myocardium: tuple[Polygon, ...] = ()
+    lv: tuple[Contour, ...] = ()
+    myocardium: tuple[Contour, ...] = ()
     frames: Mapping[int, FrameRegions] = field(default_factory=dict)
-    _cache: dict[Any, Masks] = field(default_factory=dict, init=False, repr=False)
+    edited: frozenset[int] = frozenset()
+    generated: Mapping[int, FrameRegions] = field(default_factory=dict)
+    lv_whole: Mapping[int, Contour] = field(default_factory=dict)
+    marks: Marks = field(default_factory=Marks)
+    review: Review | None = None
+    source: str = ""
+    _shown: dict[int, FrameRegions] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "lv", _polygons(self.lv))
-        object.__setattr__(self, "myocardium", _polygons(self.myocardium))
-        if any(t < 0 for t in self.frames):
-            raise RegionError("A key frame cannot have a negative frame number.")
-        object.__setattr__(self, "frames", {int(t): self.frames[t] for t in sorted(self.frames)})
+        object.__setattr__(self, "lv", _contours(self.lv))
+        object.__setattr__(self, "myocardium", _contours(self.myocardium))
+        for name in ("frames", "generated", "lv_whole"):
+            given: Mapping[int, Any] = getattr(self, name)
+            if any(t < 0 for t in given):
+                raise RegionError("A key frame cannot have a negative frame number.")
+            object.__setattr__(self, name, {int(t): given[t] for t in sorted(given)})
+        whole = {t: _contours((contour,))[0] for t, contour in self.lv_whole.items()}
+        object.__setattr__(self, "lv_whole", whole)
+        object.__setattr__(self, "edited", frozenset(t for t in self.frames if t in self.edited))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Regions):
             return NotImplemented
-        own, theirs = FrameRegions(self.lv, self.myocardium), FrameRegions(other.lv, other.myocardium)
-        return own == theirs and self.frames == other.frames
+        return all(getattr(self, f.name) == getattr(other, f.name) for f in fields(self) if f.init)
 
     __hash__ = None  # type: ignore[assignment]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Regions, (self.lv, self.myocardium, dict(self.frames))  # masks are not worth sending
+        return Regions, tuple(getattr(self, f.name) for f in fields(self) if f.init)
 
     def __bool__(self) -> bool:
         """Whether anything is drawn at all."""
-        return any(f.lv or f.myocardium for f in (FrameRegions(self.lv, self.myocardium), *self.frames.values()))
+        return bool(self.lv or self.myocardium or any(self.frames.values()))
 
     def key(self, t: int) -> int:
-        """The key frame that frame `t` shows; -1 when it shows the polygons for all frames."""
+        """The key frame that frame `t` shows; -1 when it shows the contours for all frames."""
         return max((k for k in self.frames if k <= t), default=-1)
 
     def at(self, t: int) -> FrameRegions:
-        """The polygons that frame `t` shows."""
+        """The contours that frame `t` shows; the same object for all frames that show the same key frame."""
+        key = self.key(t)
+        if key not in self._shown:
+            own = self.frames.get(key)
+            self._shown[key] = own if own is not None and own.lv and own.myocardium else self._search(key)
+        return self._shown[key]
+
+    def _search(self, key: int) -> FrameRegions:
         lv, myocardium = self.lv, self.myocardium
         for k, shown in self.frames.items():
-            if k <= t or not lv:
+            if k <= key or not lv:
                 lv = shown.lv or lv
-            if k <= t or not myocardium:
+            if k <= key or not myocardium:
                 myocardium = shown.myocardium or myocardium
         return FrameRegions(lv, myocardium)
 
     def masks(self, size: tuple[int, int], t: int = 0) -> Masks:
         """Left ventricle and myocardium of frame `t`: two read-only masks bool (H, W), cached per key frame."""
-        key = (tuple(size), self.key(t))
-        if key not in self._cache:
-            shown = self.at(t)
-            masks = polygons_mask(shown.lv, size), polygons_mask(shown.myocardium, size)
-            for mask in masks:
-                mask.setflags(write=False)
-            self._cache[key] = masks
-        return self._cache[key]
+        return self.at(t).masks(size)
 
     def check(self, size: tuple[int, int]) -> None:
         """Raise RegionError when, for a loop of `size` (H, W), a region is empty or the two share a pixel."""

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from echoq_models.denoise.base import Cancel, Settings, never
 from echoq_models.errors import Cancelled, EchoQError, InputError, OutputError
-from echoq_models.files import replacing
+from echoq_models.files import write_csv
 from echoq_models.runtime.export import ExportOptions, Progress, check_methods, check_picture, denoise_file, panes_of
 
 State = Literal["running", "done", "failed", "skipped"]
@@ -94,13 +93,17 @@ class BatchReport:
 
     @property
     def exit_code(self) -> int:
-        """0 all well, 4 some failed, 130 cancelled; when all failed, what the first failure means (3 or 5)."""
-        if self.cancelled:
-            return 130
-        failed = self.of("failed")
-        if not failed:
-            return 0
-        return failed[0].code if len(failed) == self.total else 4
+        """What the command line leaves with, see `exit_code`."""
+        return exit_code([event.code for event in self.of("failed")], self.total, self.cancelled)
+
+
+def exit_code(failures: Sequence[int], total: int, cancelled: bool) -> int:
+    """0 all well, 4 some failed, 130 cancelled; when all of `total` failed, what the first failure means (3 or 5)."""
+    if cancelled:
+        return 130
+    if not failures:
+        return 0
+    return failures[0] if len(failures) == total else 4
 
 
 def find_loops(folder: Path, leave_out: Path | None = None) -> list[Path]:
@@ -276,7 +279,7 @@ class _Runner:
                 frames = total
                 self._progress(event("running", None, done, total))
 
-        outcome = self._attempt(source, target, inside)
+        outcome = attempt(source.name, lambda: self._denoise(source, target, inside), self._cancel)
         if outcome is None:
             return None
         self._worked_seconds += time.monotonic() - started
@@ -284,24 +287,9 @@ class _Runner:
         state, reason, code = outcome
         return event(state, reason, frames if state == "done" else 0, frames, code)
 
-    def _attempt(self, source: Path, target: Path, progress: Progress) -> Outcome | None:
-        """What became of one file: state, reason, exit code. None when it was cancelled."""
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            denoise_file(source, target, self._options.export(), progress, self._cancel)
-            return "done", None, 0
-        except Cancelled:
-            return None
-        except EchoQError as error:
-            if self._cancel():  # Ctrl-C reaches ffmpeg too
-                return None
-            return "failed", str(error), error.exit_code
-        except MemoryError:
-            return "failed", f"{source.name}: this loop needs more memory than there is", 5
-        except OSError as error:
-            return "failed", f"{source.name}: {error.strerror or error}", 5
-        except Exception as error:  # one file's surprise must not cost the others
-            return "failed", f"{source.name}: unexpected {type(error).__name__}: {error}", 5
+    def _denoise(self, source: Path, target: Path, progress: Progress) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        denoise_file(source, target, self._options.export(), progress, self._cancel)
 
     def _left(self, ended: int, share: float, seconds: float) -> float | None:
         """Seconds until all is done, from the files worked on and `share` of the present one; None before that."""
@@ -312,14 +300,28 @@ class _Runner:
         return round(spent / units * max(0.0, len(self._jobs) - ended - share), 1)
 
 
+def attempt(name: str, action: Callable[[], None], cancel: Cancel) -> Outcome | None:
+    """Do it for the loop `name`. What became of it: state, reason, exit code; None when it was cancelled."""
+    try:
+        action()
+        return "done", None, 0
+    except Cancelled:
+        return None
+    except EchoQError as error:
+        if cancel():  # Ctrl-C reaches ffmpeg too
+            return None
+        return "failed", str(error), error.exit_code
+    except MemoryError:
+        return "failed", f"{name}: this loop needs more memory than there is", 5
+    except OSError as error:
+        return "failed", f"{name}: {error.strerror or error}", 5
+    except Exception as error:  # one file's surprise must not cost the others
+        return "failed", f"{name}: unexpected {type(error).__name__}: {error}", 5
+
+
 def _write_summary(path: Path, ended: list[BatchEvent]) -> None:
     """One line for each file: what became of it and why. Raises OutputError."""
-    try:
-        with replacing(path) as new, new.open("w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            table.writerow(["file", "state", "output", "frames", "seconds", "reason"])
-            for event in ended:
-                output = event.output if event.state != "failed" else ""
-                table.writerow([event.file, event.state, output, event.frames, event.seconds, event.reason or ""])
-    except OSError as error:
-        raise OutputError(f"{path}: the summary cannot be written ({error.strerror})") from error
+    rows = [
+        [e.file, e.state, e.output if e.state != "failed" else "", e.frames, e.seconds, e.reason or ""] for e in ended
+    ]
+    write_csv(path, [["file", "state", "output", "frames", "seconds", "reason"], *rows])

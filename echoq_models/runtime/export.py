@@ -6,7 +6,7 @@ Frames stream from denoiser to writer, so memory stays at the source loop and on
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ NO_PICTURE = (".npz", ".dcm")  # these hold one loop, not a picture of several
 
 Progress = Callable[[int, int, str], None]  # done, total, what is going on
 Frames = Iterator[NDArray[np.uint8]]
+Facts = Mapping[str, Mapping[str, Any]]  # of each method, see `Prepared.facts`
 
 
 def silent(done: int, total: int, text: str) -> None:
@@ -100,7 +101,7 @@ def _denoise(
         facts[name] = dict(prepared.facts)
         running = denoiser.run(loop, prepared, range(len(loop)), cancel)
         streams.append(frame for _, frame in running)
-    written = _write(loop, output, options, streams, progress, cancel)
+    written = _write(loop, output, options, streams, facts, progress, cancel)
     seconds = time.monotonic() - started
     return {
         "input": str(source),
@@ -120,10 +121,12 @@ def export_loop(
     frames_of: Callable[[str], Sequence[NDArray[np.uint8]] | NDArray[np.uint8]],
     progress: Progress = silent,
     cancel: Cancel = never,
+    facts: Facts | None = None,
 ) -> dict[str, Any]:
     """Write a loop whose denoised frames are there already.
 
     frames_of: gives the uint8 (T, H, W) frames of a method's name; it is not asked for "original".
+    facts: what each method said of itself when it was prepared, for the file's comment.
     Returns and raises as `denoise_file`.
     """
     if loop.source is not None:
@@ -135,7 +138,7 @@ def export_loop(
         if len(frames) != len(loop):
             raise OutputError(f"{output}: {name} has {len(frames)} of {len(loop)} frames; wait until it is done")
         streams.append(iter(frames))
-    written = _write(loop, output, options, streams, progress, cancel)
+    written = _write(loop, output, options, streams, facts or {}, progress, cancel)
     return {
         "input": str(loop.source or ""),
         "kind": loop.kind,
@@ -188,6 +191,7 @@ def _write(
     output: Path,
     options: ExportOptions,
     streams: Sequence[Frames],
+    facts: Facts,
     progress: Progress,
     cancel: Cancel,
 ) -> dict[str, Any]:
@@ -203,7 +207,7 @@ def _write(
         output,
         canvas.size if canvas else loop.size,
         loop.times_ms,
-        options=_write_options(options, canvas is not None),
+        options=_write_options(options, facts, canvas is not None),
         free=None if canvas else _free(loop),
     ) as writer:
         for frames in zip(*streams, strict=False):  # a stream ends early only when cancelled: checked below
@@ -218,7 +222,7 @@ def _write(
     return {"output": str(output), "frames": total, "height": loop.size[0], "width": loop.size[1]}
 
 
-def _write_options(options: ExportOptions, drawn: bool) -> WriteOptions:
+def _write_options(options: ExportOptions, facts: Facts, drawn: bool) -> WriteOptions:
     """Captioned for research use wherever something is denoised; `drawn`: the picture says so already."""
     from echoq_models import __version__
     from echoq_models.cine.writer import WriteOptions
@@ -230,8 +234,13 @@ def _write_options(options: ExportOptions, drawn: bool) -> WriteOptions:
         lossless=options.lossless,
         caption=None if drawn else CAPTION,
         title=f"{CAPTION}: {', '.join(methods)}",
-        comment=f"{CAPTION}, EchoQ {__version__}, {', '.join(methods)}",
+        comment=f"{CAPTION}, EchoQ {__version__}, {', '.join(_spelled(name, facts.get(name, {})) for name in methods)}",
     )
+
+
+def _spelled(method: str, facts: Mapping[str, Any]) -> str:
+    """ "bm3d sigma 14.2": a method and the noise level that it was given, in grey levels."""
+    return f"{method} sigma {facts['sigma']:g}" if facts.get("sigma") is not None else method
 
 
 def _free(loop: CineLoop) -> NDArray[np.bool_]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from echoq_models import resources
 from echoq_models.cine.loop import CineLoop
 from echoq_models.denoise.base import Cancel, Settings, never
 from echoq_models.errors import Cancelled, OutputError
-from echoq_models.files import replacing
+from echoq_models.files import replacing, write_csv
 from echoq_models.runtime.compose import Canvas
 from echoq_models.runtime.export import (
     ORIGINAL,
@@ -118,11 +117,8 @@ def save_still(loop: CineLoop, t: int, panes: Mapping[str, NDArray[np.uint8]], p
 def save_table(found: Mapping[str, Any], path: Path) -> None:
     """The gCNR of each frame (counted from 1), one column for each method. Raises OutputError."""
     names = list(found["methods"])
-    try:
-        with replacing(path) as new, new.open("w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            table.writerow(["frame", "time_ms", *names])
-            for t, time_ms in enumerate(found["times_ms"]):
-                table.writerow([t + 1, time_ms, *(found["methods"][name]["gcnr"][t] for name in names)])
-    except OSError as error:
-        raise OutputError(f"{path}: the table cannot be written ({error.strerror})") from error
+    rows = [
+        [t + 1, time_ms, *(found["methods"][name]["gcnr"][t] for name in names)]
+        for t, time_ms in enumerate(found["times_ms"])
+    ]
+    write_csv(path, [["frame", "time_ms", *names], *rows])

@@ -12,11 +12,11 @@ from echoq_models.cine.loop import CineLoop
 from echoq_models.errors import Cancelled, EchoQError
 from echoq_models.runtime.messages import Message, unpack_batch, unpack_export, unpack_loop, unpack_settings
 from echoq_models.runtime.schedule import Level, Schedule, Work
-from echoq_models.runtime.tasks import BatchJob, DenoiseTask, ExportJob, OpenJob, Outward
+from echoq_models.runtime.tasks import BatchJob, DenoiseTask, ExportJob, OpenJob, Outward, SegmentJob
 
 GRACE_SECONDS = 0.05  # without work for this long counts as idle
 
-Job = OpenJob | ExportJob | BatchJob
+Job = OpenJob | ExportJob | BatchJob | SegmentJob
 
 
 class Send(Protocol):
@@ -112,6 +112,11 @@ class Inbox:
         self._jobs[job] = work
         self._schedule.batches.append(work)
 
+    def _take_segment(self, job: int, message: Message) -> None:
+        work = SegmentJob(job, message["loop_id"], message["network"], message["frames"], message["device"])
+        self._jobs[job] = work
+        self._schedule.segments.append(work)
+
     def _take_cancel(self, job: int, _message: Message) -> None:
         """Acknowledge; what waits goes at once, what works notices between two batches."""
         self._send("acknowledged", job)
@@ -131,14 +136,16 @@ class Inbox:
         for task in [task for task in self._schedule.tasks if task.loop_id == loop_id]:
             task.stop()
             self._schedule.tasks.remove(task)
-        for job in [job for job in self._jobs.values() if isinstance(job, ExportJob) and job.loop_id == loop_id]:
-            self._cancel(job)
+        for job in list(self._jobs.values()):
+            if isinstance(job, ExportJob | SegmentJob) and job.loop_id == loop_id:
+                self._cancel(job)
         self._loops.pop(loop_id, None)
         self._send("closed", loop_id)
 
     def _cancel(self, job: Job) -> None:
         job.cancelled = True
-        queues: tuple[Any, ...] = (self._schedule.opens, self._schedule.exports, self._schedule.batches)
+        schedule = self._schedule
+        queues: tuple[Any, ...] = (schedule.opens, schedule.segments, schedule.exports, schedule.batches)
         for queue in queues:
             if job in queue:
                 queue.remove(job)
@@ -250,6 +257,6 @@ class Inbox:
             self._schedule.spent(task, seconds, level)
 
     def spent_long(self, seconds: float) -> None:
-        """Count the time of an export or a batch against its share."""
+        """Count the time of a long job against its share."""
         with self._changed:
             self._schedule.tasks_or_long.spend(False, seconds)

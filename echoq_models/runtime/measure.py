@@ -26,25 +26,27 @@ def measure(
     settings: Settings,
     progress: Progress = silent,
     cancel: Cancel = never,
+    indices: Sequence[int] | None = None,
 ) -> dict[str, Any]:
-    """gCNR between left ventricle and myocardium of every frame, for "original" and each of `methods`.
+    """gCNR between left ventricle and myocardium, for "original" and each of `methods`.
 
-    Returns what `measure_frames` returns, each method with its "facts". Raises RegionError, WeightsError,
-    Cancelled.
+    indices: the frames to measure, all when None.  Returns what `measure_frames` returns, each method with its
+    "facts". Raises RegionError, WeightsError, Cancelled.
     """
     from echoq_models.denoise import registry
 
     regions.check(loop.size)
     check_methods(methods)
     facts: dict[str, dict[str, Any]] = {}
-    streams: dict[str, Iterable[NDArray[np.uint8]]] = {ORIGINAL: loop.frames}
+    which = range(len(loop)) if indices is None else indices
+    streams: dict[str, Iterable[NDArray[np.uint8]]] = {ORIGINAL: (loop.frames[t] for t in which)}
     for name in methods:
         if name not in streams:
             denoiser = registry.get(name)
             prepared = denoiser.prepare(loop, settings)
             facts[name] = dict(prepared.facts)
-            streams[name] = (frame for _, frame in denoiser.run(loop, prepared, range(len(loop)), cancel))
-    found = measure_frames(loop, regions, streams, progress, cancel)
+            streams[name] = (frame for _, frame in denoiser.run(loop, prepared, which, cancel))
+    found = measure_frames(loop, regions, streams, progress, cancel, which)
     for name, result in found["methods"].items():
         result["facts"] = facts.get(name, {})
     return found
@@ -56,27 +58,32 @@ def measure_frames(
     frames: Mapping[str, Iterable[NDArray[np.uint8]]],
     progress: Progress = silent,
     cancel: Cancel = never,
+    indices: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """gCNR of every frame of what is already denoised, or is while it is asked for.
 
-    frames: name -> the loop's frames in order, each uint8 (H, W). Computed on arrays in memory, never on a
-    written video. Returns plain data, ready for JSON: "frames", "times_ms", "lv_pixels" and
-    "myocardium_pixels" (the fewest of any frame), "null_gcnr" (what two equal distributions of that size would
-    read), "small_regions", "methods": name -> {"gcnr", "median", "low", "high"}, "lossy", "warnings".
+    frames: name -> the frames `indices` of the loop (all when None) in that order, each uint8 (H, W). Computed on
+    arrays in memory, never on a written video. Returns plain data, ready for JSON: "frames" (how many), "indices",
+    "times_ms", "lv_pixels" and "myocardium_pixels" (the fewest of any of them), "null_gcnr" (what two equal
+    distributions of that size would read), "small_regions", "methods": name -> {"gcnr", "median", "low", "high"},
+    "lossy", "warnings".
     Raises RegionError, Cancelled.
     """
     from echoq_models.metrics.gcnr import SMALL_REGION_PIXELS, null_gcnr
 
     regions.check(loop.size)
-    pixels = [[int(mask.sum()) for mask in regions.masks(loop.size, t)] for t in {0, *regions.frames}]
+    which = range(len(loop)) if indices is None else indices
+    shown = {regions.key(t): t for t in which}  # one frame of each key frame
+    pixels = [[int(mask.sum()) for mask in regions.masks(loop.size, t)] for t in shown.values()]
     lv, myocardium = (min(counts) for counts in zip(*pixels, strict=True))
     results: dict[str, Any] = {}
     for name, stream in frames.items():
-        tell = partial(_tell, progress, len(loop), name)
-        results[name] = _summary(_values(stream, regions, loop, tell, cancel))
+        tell = partial(_tell, progress, len(which), name)
+        results[name] = _summary(_values(stream, regions, loop, which, tell, cancel))
     return {
-        "frames": len(loop),
-        "times_ms": [round(float(t), 3) for t in loop.times_ms],
+        "frames": len(which),
+        "indices": list(which),
+        "times_ms": [round(float(loop.times_ms[t]), 3) for t in which],
         "lv_pixels": lv,
         "myocardium_pixels": myocardium,
         "null_gcnr": round(float(null_gcnr(lv, myocardium)), 4),
@@ -95,17 +102,18 @@ def _values(
     frames: Iterable[NDArray[np.uint8]],
     regions: Regions,
     loop: CineLoop,
+    which: Sequence[int],
     progress: Callable[[int], None],
     cancel: Cancel,
 ) -> NDArray[np.float64]:
     from echoq_models.metrics.gcnr import gcnr
 
-    values = np.full(len(loop), np.nan)
-    for t, frame in enumerate(frames):
+    values = np.full(len(which), np.nan)
+    for i, (t, frame) in enumerate(zip(which, frames, strict=False)):  # ends early only when cancelled
         if cancel():
             break
-        values[t] = gcnr(frame, *regions.masks(loop.size, t))
-        progress(t + 1)
+        values[i] = gcnr(frame, *regions.masks(loop.size, t))
+        progress(i + 1)
     if np.isnan(values).any():
         raise Cancelled("Cancelled while measuring.")
     return values

@@ -14,6 +14,7 @@ from echoq_models.cine.sector import Spacing
 from echoq_models.denoise.base import Settings
 from echoq_models.runtime.jobs import BatchOptions, ExportOptions
 from echoq_models.runtime.shared_files import allocate, view
+from echoq_models.segment.base import Segmentation
 
 Message = dict[str, Any]
 
@@ -73,6 +74,29 @@ def unpack_export(message: Mapping[str, Any]) -> ExportOptions:
 def unpack_batch(message: Mapping[str, Any]) -> BatchOptions:
     """`BatchOptions` from a plain dict."""
     return BatchOptions(**{**message, "settings": Settings(**message["settings"])})
+
+
+def pack_segmentation(segmentation: Segmentation) -> Message:
+    """A segmentation as a message: of each mask the bits of the box around it, some kilobytes a frame."""
+    message: Message = {each.name: getattr(segmentation, each.name) for each in fields(Segmentation)}
+    message["facts"] = dict(segmentation.facts)
+    message["lv"] = {"shape": segmentation.lv.shape, "boxes": {}}
+    for t in np.flatnonzero(segmentation.found).tolist():
+        mask = segmentation.lv[t]
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        if rows.size:
+            box = (int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
+            message["lv"]["boxes"][t] = (*box, np.packbits(mask[box[0] : box[1], box[2] : box[3]]))
+    return message
+
+
+def unpack_segmentation(message: Mapping[str, Any]) -> Segmentation:
+    """The segmentation that `pack_segmentation` described."""
+    lv = np.zeros(message["lv"]["shape"], dtype=bool)
+    for t, (top, bottom, left, right, bits) in message["lv"]["boxes"].items():
+        part = lv[t, top:bottom, left:right]
+        part[...] = np.unpackbits(bits, count=part.size).reshape(part.shape)
+    return Segmentation(**{**message, "lv": lv})
 
 
 def pack_spacing(spacing: Spacing | None) -> Message | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from enum import IntEnum
 
-from echoq_models.runtime.tasks import BatchJob, DenoiseTask, ExportJob, OpenJob
+from echoq_models.runtime.tasks import BatchJob, DenoiseTask, ExportJob, OpenJob, SegmentJob
 
-Work = OpenJob | ExportJob | BatchJob | DenoiseTask
+Work = OpenJob | ExportJob | BatchJob | SegmentJob | DenoiseTask
 
 LIGHT_FIRST = ("fast", "unet")  # then whatever else there is, bm3d last
 HEAVY_LAST = ("bm3d",)
@@ -19,6 +19,7 @@ class Level(IntEnum):
     IDLE = 0
     BATCH = 1
     EXPORT = 2
+    SEGMENT = 3
 
 
 class Turns:
@@ -42,21 +43,23 @@ class Turns:
 
 
 class Schedule:
-    """Opens first, then exports whose frames are there, then batches; and the panes always get their share.
+    """Opens first, then ventricles to find, since somebody waits for them, then exports whose frames are there, then
+    batches; and the panes always get their share.
 
     Among the panes: those of the loop a person looks at before others, each one's first frame before any
-    second, then the light method before the heavy one. While an export or a batch works, half of the time goes
-    to the panes. Not thread-safe: its user holds a lock.
+    second, then the light method before the heavy one. While any of the long jobs works, half of the time goes to
+    the panes. Not thread-safe: its user holds a lock.
     """
 
     def __init__(self) -> None:
         self.opens: deque[OpenJob] = deque()
         self.exports: deque[ExportJob] = deque()
         self.batches: deque[BatchJob] = deque()
+        self.segments: deque[SegmentJob] = deque()
         self.tasks: list[DenoiseTask] = []
         self.current = 0  # the loop that a person looks at
         self.panes_or_exports = Turns()  # among tasks: what is shown, what exports wait for
-        self.tasks_or_long = Turns()  # while a batch or an export works: all tasks, and that
+        self.tasks_or_long = Turns()  # while a long job works: all tasks, and that
 
     def next(self, level: Level = Level.IDLE, warm: bool = True) -> Work | None:
         """The next piece of work, taken off its queue (tasks stay); None when there is nothing to do now."""
@@ -64,6 +67,8 @@ class Schedule:
             return self.opens.popleft()
         if not warm:
             return None
+        if level < Level.SEGMENT and self.segments:
+            return self.segments.popleft()
         if level < Level.EXPORT:
             for export in self.exports:
                 if export.ready:

@@ -176,5 +176,17 @@ class BatchJob:
     leave_out: frozenset[str] = field(default_factory=frozenset)
 
 
+@dataclass(eq=False)  # each is itself
+class SegmentJob:
+    """A loop in which to find the left ventricle. frames: which ones, None for all."""
+
+    job: int
+    loop_id: int
+    network: str
+    frames: list[int] | None
+    device: str
+    cancelled: bool = False
+
+
 def _essence(settings: Settings) -> Settings:
     return replace(settings, device="auto", batch=0)

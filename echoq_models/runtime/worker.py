@@ -1,4 +1,4 @@
-"""The worker: a Qt-free process that owns torch, reads loops, denoises, exports; the window talks to it by a pipe.
+"""The worker: a Qt-free process that owns torch, reads, denoises, segments, exports; the window talks to it by a pipe.
 
 One duplex pipe, plain messages with generation and job number, no Queue, Lock or Event across processes (a killed
 holder never releases). Frames travel in files of a `SharedFolder` that the window owns, so that they outlive a
@@ -28,9 +28,9 @@ from typing import Any
 from echoq_models.errors import Cancelled, EchoQError
 from echoq_models.runtime.device import be_polite, set_thread_defaults
 from echoq_models.runtime.inbox import Inbox
-from echoq_models.runtime.messages import Message, pack_loop, pack_spacing
+from echoq_models.runtime.messages import Message, pack_loop, pack_segmentation, pack_spacing
 from echoq_models.runtime.schedule import Level, Work
-from echoq_models.runtime.tasks import BatchJob, DenoiseTask, ExportJob, OpenJob
+from echoq_models.runtime.tasks import BatchJob, DenoiseTask, ExportJob, OpenJob, SegmentJob
 
 DEVICE_LOST = 70  # exit code: after a CUDA error nothing runs in this process any more
 LEAVE_SECONDS = 3.0  # that a job may take to clear up after the window went
@@ -148,13 +148,18 @@ class Worker:
         self.send("ready")
 
     def _tell_methods(self, missing: str | None = None) -> None:
+        from echoq_models import segment
         from echoq_models.denoise import registry
 
         methods = {
             name: {"title": found.title, "missing": missing or found.available()}
             for name, found in registry.denoisers().items()
         }
-        self.send("methods", methods=methods)
+        networks = {
+            name: {"title": title, "missing": missing or segment.available(name)}
+            for name, title in segment.networks().items()
+        }
+        self.send("methods", methods=methods, segmenters=networks)
 
     # the main thread
 
@@ -169,6 +174,8 @@ class Worker:
             self._guard(work.job, work.output.name, lambda: self._export(work))
         elif isinstance(work, OpenJob):
             self._guard(work.job, work.path.name, lambda: self._open(work))
+        elif isinstance(work, SegmentJob):
+            self._guard(work.job, work.network, lambda: self._segment(work))
         else:
             self._guard(work.job, work.folder.name, lambda: self._batch(work))
         self._inbox.release(work)
@@ -307,11 +314,31 @@ class Worker:
             self.send("progress", job.job, done=done, total=total, text=text)
 
         self._long_since = time.monotonic()
-        result = jobs.export_loop(
-            loop, job.output, job.options, lambda name: needs[name].frames, progress=progress, cancel=cancel
-        )
         facts = {name: task.facts for name, task in needs.items()}
+        result = jobs.export_loop(
+            loop, job.output, job.options, lambda name: needs[name].frames, progress, cancel, facts
+        )
         self.send("finished", job.job, result={**result, "methods": facts})
+
+    def _segment(self, job: SegmentJob) -> None:
+        from echoq_models import segment
+
+        if self._cold is not None:
+            raise EchoQError(self._cold)
+        loop = self._inbox.loop(job.loop_id)
+
+        def cancel() -> bool:
+            self._let_in(Level.SEGMENT)
+            return job.cancelled
+
+        def progress(done: int, total: int, text: str) -> None:
+            self.send("progress", job.job, done=done, total=total, text=text)
+
+        self._long_since = time.monotonic()
+        found = segment.segment(
+            loop, job.frames, network=job.network, device=job.device, progress=progress, cancel=cancel
+        )
+        self.send("segmented", job.job, segmentation=pack_segmentation(found))
 
     def _batch(self, job: BatchJob) -> None:
         from echoq_models.runtime import jobs

@@ -25,12 +25,15 @@ from echoq_models.files import replacing
 if TYPE_CHECKING:
     from torch import Tensor
 
-OUTPUTS = ("gain", "image")  # what a network gives back: a change in grey <= 0, or a picture
+# What a network gives back (a change in grey <= 0, a picture, the left ventricle), and what it is for.
+OUTPUTS: Mapping[str, str] = {"gain": "denoise", "image": "denoise", "lv": "find the left ventricle"}
 
 # Which module's `build(architecture)` makes the network of each family.
 BUILDERS: Mapping[str, str] = {
     "unet": "echoq_models.denoise.architectures",
     "fast": "echoq_models.denoise.architectures",
+    "lv": "echoq_models.segment.architecture",
+    "deeplab": "echoq_models.segment.deeplab",
 }
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -41,7 +44,7 @@ class Card:
     """A model card: what the weights are, where they come from and what they may be used for.
 
     name: the file's stem, by which they are found.  title: for menus.
-    architecture: what `build` needs, with its "family".  output: "gain" or "image".
+    architecture: what `build` needs, with its "family".  output: one of `OUTPUTS`.
     recipe: the recipe or the release that made them.  data: what they were trained on.
     trained: when and for how long.  sha256: of the safetensors file, 64 hex digits.
     tried: what was tried on the way and did not help.  figures: measured values by name.
@@ -122,12 +125,18 @@ def list_weights() -> list[Entry]:
     return [entries[name] for name in sorted(entries)]
 
 
-def find(name: str) -> Entry:
-    """The weights called `name`. Raises WeightsError when there are none or their card is broken."""
+def find(name: str, task: str | None = None) -> Entry:
+    """The weights called `name`. task: what they must be for (a value of `OUTPUTS`), None for anything.
+
+    Raises WeightsError when there are none, their card is broken, or they are for something else.
+    """
     for entry in list_weights():
         if entry.name == name:
             if entry.problem:
                 raise WeightsError(entry.problem)
+            made_for = OUTPUTS[entry.card.output] if entry.card else task
+            if task is not None and made_for != task:
+                raise WeightsError(f"The weights '{name}' ({entry.path}) cannot {task}: they are made to {made_for}.")
             return entry
     raise WeightsError(f"There are no weights called '{name}': import or train them.")
 

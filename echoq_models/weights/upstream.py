@@ -1,4 +1,4 @@
-"""Brings foreign weights in: the U-Net that EchoNet-Quality's authors publish, and EchoQ's own files.
+"""Brings foreign weights in: EchoNet-Quality's U-Net, EchoNet-Dynamic's segmentation network, and EchoQ's own files.
 
 A `.pt` file is a pickle, which could run any program. Only torch's tensors-only reader opens it, and anything
 else in the file refuses the import. What comes in is written as safetensors, values unchanged.
@@ -23,7 +23,10 @@ from echoq_models.weights.store import Card, Entry
 if TYPE_CHECKING:
     from torch import Tensor
 
-SUPPORTED = "the U-Net .pt file of EchoNet-Quality, and EchoQ's own .safetensors with the .json card beside it"
+SUPPORTED = (
+    "the U-Net .pt file of EchoNet-Quality, the segmentation .pt file of EchoNet-Dynamic (DeepLabV3), and EchoQ's own "
+    ".safetensors with the .json card beside it"
+)
 
 RELEASED_UNET = Card(
     name="unet",
@@ -37,6 +40,25 @@ RELEASED_UNET = Card(
     licence="none stated by its authors; imported by the user, not part of EchoQ",
 )
 
+RELEASED_DEEPLAB = Card(
+    name="deeplab",
+    title="DeepLabV3 (EchoNet-Dynamic)",
+    # Its training computed mean and deviation of the grey levels at run time and did not keep them.
+    architecture={"family": "deeplab", "mean": [32.0, 32.0, 32.0], "std": [49.0, 49.0, 49.0]},
+    output="lv",
+    data="EchoNet-Dynamic: apical four-chamber loops at 112 x 112 with expert tracings at end diastole and end systole",
+    trained="by the authors of EchoNet-Dynamic",
+    intended_use="research: to compare with the published left-ventricle segmentation",
+    limits="does not say whether a frame shows a left ventricle: only the shape of what it marks is judged",
+    licence="that of EchoNet-Dynamic; imported by the user, not part of EchoQ",
+)
+
+# By which parameters a released network is recognised.
+_RELEASED = {
+    ("dconv_down1.0.weight", "conv_last.weight"): RELEASED_UNET,
+    ("backbone.layer4.2.conv3.weight", "classifier.4.weight"): RELEASED_DEEPLAB,
+}
+
 # Where training scripts put the parameters, and what wrappers put before their names.
 _NESTED_IN = ("state_dict", "model_state_dict", "model", "net")
 _PREFIXES = ("module.", "_orig_mod.")
@@ -47,15 +69,15 @@ _OTHER_KINDS = {
     "mapping.": "a StyleGAN2 generator",
     "convs.": "a StyleGAN2 generator",
     "encoder.": "a generator's encoder",
-    "backbone.": "a segmentation network",
-    "classifier.": "a segmentation network",
+    "backbone.": "a segmentation network of another kind",
+    "classifier.": "a segmentation network of another kind",
 }
 
 
 def import_file(path: Path, name: str | None = None) -> Entry:
     """Import the weights in `path` into the user's folder as `name`.
 
-    name: None for "unet" (the released U-Net) or the name on the file's own card.
+    name: None for "unet" or "deeplab" (the released networks) or the name on the file's own card.
     Raises WeightsError when the file is missing, damaged, wants to run code or is of no supported kind, and
     OutputError when the folder cannot be written.
     """
@@ -141,8 +163,9 @@ def _parameters(found: Any, path: Path) -> dict[str, Tensor]:
 
 def _recognise(tensors: Mapping[str, Tensor], path: Path) -> Card:
     """The card for the network whose parameters these are. Raises WeightsError that says what it is instead."""
-    if "dconv_down1.0.weight" in tensors and "conv_last.weight" in tensors:
-        return replace(RELEASED_UNET, recipe=f"imported from {path.name}")
+    for signs, card in _RELEASED.items():
+        if all(sign in tensors for sign in signs):
+            return replace(card, recipe=f"imported from {path.name}")
     for start, kind in _OTHER_KINDS.items():
         if any(key.startswith(start) for key in tensors):
             raise WeightsError(f"{path} is {kind}, which cannot be imported: supported are {SUPPORTED}.")

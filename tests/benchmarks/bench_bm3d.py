@@ -172,10 +172,12 @@ def filters() -> dict[str, dict[float, Filter]]:
         return lambda image: denoise_wavelet(image, sigma=sigma / 255, rescale_sigma=True)
 
     return {
-        "BM3D (ours)": {s: (lambda image, s=s: bm3d(image, s / 255)) for s in (20.0, 45.0, 80.0)},
-        "NL means (OpenCV)": {s: means(s) for s in (10.0, 25.0, 50.0)},
-        "wavelet (scikit-image)": {s: wavelet(s) for s in (10.0, 25.0, 50.0, 100.0)},
-        "TV (scikit-image)": {w: (lambda image, w=w: denoise_tv_chambolle(image, weight=w)) for w in (0.05, 0.15, 0.4)},
+        "BM3D (ours)": {s: (lambda image, s=s: bm3d(image, s / 255)) for s in (10.0, 20.0, 45.0, 80.0)},
+        "NL means (OpenCV)": {s: means(s) for s in (5.0, 10.0, 25.0, 50.0)},
+        "wavelet (scikit-image)": {s: wavelet(s) for s in (3.0, 10.0, 25.0, 50.0, 100.0)},
+        "TV (scikit-image)": {
+            w: (lambda image, w=w: denoise_tv_chambolle(image, weight=w)) for w in (0.02, 0.05, 0.15, 0.4)
+        },
     }
 
 

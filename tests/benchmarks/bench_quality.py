@@ -25,6 +25,7 @@ from tests.benchmarks.bench_player import offscreen_without_display, wait, write
 
 FRAMES = 100
 AIM_MS, AIM_LOOP_S = 33.0, 1.0
+LONGEST_S = 10.0
 LEFT = Qt.MouseButton.LeftButton
 
 
@@ -51,21 +52,23 @@ class Painted(QObject):
 
 
 def drag(app: Any, window: Any, moves: int) -> list[float]:
-    """Milliseconds from each mouse move on a handle of the LV until the table shows the new gCNR."""
+    """Milliseconds from each mouse move on a handle of the LV until its histogram and gCNR are painted."""
     window.session.tool = "edit"
-    pane, table = window.panes.shown[0], window.quality.table
+    pane, strip = window.panes.shown[0], window.quality.strips["original"]
     start = window.session.regions.at(0).lv[0].points[3]
-    painted = Painted(table.viewport())
+    painted = Painted(strip)
     spent = []
     QTest.mousePress(pane, LEFT, pos=pane.source_point(*start).toPoint())
     for number in range(moves):
         shift = 12.0 * np.sin(number), 12.0 * np.cos(number)
         where: QPoint = pane.source_point(start[0] + shift[0], start[1] + shift[1]).toPoint()
-        shown, seen = table.columns(), painted.times
+        shown, seen = strip.lv, painted.times
         began = time.perf_counter()
         QTest.mouseMove(pane, where)
-        while (painted.times == seen or table.columns() == shown) and time.perf_counter() - began < 2.0:
+        while painted.times == seen or strip.lv is shown:
             app.processEvents()
+            if time.perf_counter() - began > LONGEST_S:
+                raise TimeoutError("the figures do not follow the hand")
         spent.append((time.perf_counter() - began) * 1000.0)
         quiet = time.perf_counter() + 0.01  # a hand does not move faster than the screen
         wait(app, lambda until=quiet: time.perf_counter() > until)
@@ -78,6 +81,16 @@ def complete(window: Any) -> bool:
     numbers = window.quality.numbers
     series = [numbers.series(pane) for pane in numbers.panes]
     return all(each is not None and each.fresh.all() and each.median is not None for each in series)
+
+
+def whole_loop(app: Any, window: Any) -> float:
+    """Seconds from a change of every frame's regions until all curves and medians are there anew."""
+    session = window.session
+    changed = {t: FrameRegions(shown.lv, shown.myocardium[:1]) for t, shown in session.regions.frames.items()}
+    began = time.perf_counter()
+    session.set_regions(Regions(frames=changed), "all frames change")
+    wait(app, lambda: complete(window))
+    return time.perf_counter() - began
 
 
 def measure(path: Path, moves: int) -> dict[str, Any]:
@@ -108,10 +121,6 @@ def measure(path: Path, moves: int) -> dict[str, Any]:
     drag(app, window, 5)  # caches warm up
     wait(app, lambda: complete(window))
     spent = drag(app, window, moves)
-    began = time.perf_counter()
-    everywhere = {t: FrameRegions(shown.lv, shown.myocardium[:1]) for t, shown in session.regions.frames.items()}
-    session.set_regions(Regions(frames=everywhere), "all frames change")
-    wait(app, lambda: complete(window))
     result = {
         "loop": f"{FRAMES} frames of 800 x 600, three panes, whole window",
         "drag_to_painted_ms": {
@@ -119,7 +128,7 @@ def measure(path: Path, moves: int) -> dict[str, Any]:
             "95th percentile": round(float(np.quantile(spent, 0.95)), 1),
             "aim": AIM_MS,
         },
-        "whole_loop_s": {"measured": round(time.perf_counter() - began, 2), "aim": AIM_LOOP_S},
+        "whole_loop_s": {"measured": round(whole_loop(app, window), 2), "aim": AIM_LOOP_S},
     }
     session.undo_stack.setClean()
     window.close()

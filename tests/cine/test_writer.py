@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from echoq_models.cine import CineLoop, WriteOptions, ffmpeg, open_writer, read, write
+from echoq_models.cine import CineLoop, WriteOptions, open_writer, read, write
 from echoq_models.cine.caption import place
 from echoq_models.cine.colour import FrameCollector
 from echoq_models.errors import Cancelled, OutputError
 from tests import make_files as make
+from tests.shared import said_by_ffmpeg
 
 UNEVEN = np.array([0.0, 31.0, 70.0, 102.0, 150.0, 185.0])
 CAPTION = "denoised, research use"
@@ -24,11 +24,6 @@ def colour_loop(size: tuple[int, int] = (48, 64), times: np.ndarray = UNEVEN) ->
             collector.add_rgb(frame)
         frames, colour, tint = collector.finish()
     return CineLoop(frames, times, "test", colour=colour, tint=tint)
-
-
-def said_by_ffmpeg(path: Path) -> str:
-    done = subprocess.run([ffmpeg.executable(), "-hide_banner", "-i", str(path)], capture_output=True, text=True)
-    return done.stderr
 
 
 @pytest.mark.parametrize("suffix", [".avi", ".mkv", ".mp4", ".mov", ".npz", ".gif", ""])

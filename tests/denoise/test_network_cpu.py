@@ -13,6 +13,7 @@ from echoq_models.cine import sector as sectors
 from echoq_models.denoise import architectures, network
 from echoq_models.denoise.base import Settings
 from echoq_models.denoise.network import fast
+from echoq_models.runtime import forward
 
 CPU = torch.device("cpu")
 
@@ -35,7 +36,7 @@ def test_folded_norms_change_nothing_but_rounding() -> None:
             nn.init.normal_(module.running_mean, 0.0, 0.2)
             nn.init.uniform_(module.running_var, 0.5, 2.0)
     folded = copy.deepcopy(plain.eval())
-    network.fold_norms(folded)
+    forward.fold_norms(folded)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
     x = torch.rand(2, 1, 256, 256)
     with torch.inference_mode():
@@ -62,7 +63,7 @@ def test_what_goes_wrong_in_one_frame_is_told(fast_weights, loop, three_threads,
     def fails(*_):
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(network, "_run", fails)
+    monkeypatch.setattr(forward, "_run", fails)
     with pytest.raises(RuntimeError, match="broken"):
         list(fast.run(loop, prepared, range(3)))
     assert torch.get_num_threads() == 3

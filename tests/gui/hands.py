@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import shiboken6
+from numpy.typing import NDArray
 from pydicom import examples
-from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtCore import QPoint, QPointF, Qt, QTimer
 
 from echoq_desktop.main_window import MainWindow
 from echoq_desktop.player.pane import Pane
+from echoq_models.segment.base import Segmentation
 
 HEART = Path(examples.get_path("ybr_color"))
 METHOD = "darken"  # a quick denoiser of the tests
@@ -56,6 +59,48 @@ def draw(window: MainWindow, qtbot: Any, action: str, points: list[tuple[float, 
     for x, y in points:
         qtbot.mouseClick(target, LEFT, pos=at(target, x, y))
     qtbot.mouseDClick(target, LEFT, pos=at(target, *points[-1]))
+
+
+def ventricle(frames: int, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """A left ventricle that beats twice, bool (T, H, W): in the heart loop about where its own is."""
+    y, x = np.indices(size)
+    masks = []
+    for t in range(frames):
+        scale = 1.0 - 0.25 * np.sin(2 * np.pi * t / frames) ** 2
+        masks.append(((x - 176) / (24 * scale)) ** 2 + ((y - 100) / (32 * scale)) ** 2 <= 1)
+    return np.array(masks)
+
+
+class Network:
+    """Stands in for the network in the worker: answers `Engine.segment` with `ventricle`, but not in `lost`."""
+
+    WHY = "The left ventricle would be too small."
+
+    def __init__(self, window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.lost: set[int] = set()
+        self.asked: list[Any] = []
+        self._window = window
+        monkeypatch.setattr(window.session.engine, "segment", self.segment)
+        window.session.engine.segmenters.emit({"lv": {"title": "Left ventricle", "missing": None}})
+
+    def segment(self, loop_id: int, frames: Any = None, network: str = "lv", device: str = "auto") -> int:
+        self.asked.append(frames)
+        opened = self._window.session.opened(loop_id)
+        assert opened is not None
+        total = len(opened.loop)
+        asked = tuple(range(total) if frames is None else frames)
+        found = np.array([t in asked and t not in self.lost for t in range(total)])
+        answer = Segmentation(
+            ventricle(total, opened.loop.size) & found[:, None, None],
+            np.where(found, 0.9, 0.2).astype(np.float32),
+            found,
+            tuple(self.WHY if t in asked and not found[t] else "" for t in range(total)),
+            asked,
+            {"network": network, "sha256": "0" * 64},
+        )
+        engine = self._window.session.engine
+        QTimer.singleShot(10, engine, lambda: engine.segmented.emit(loop_id, answer))
+        return 10_000 + len(self.asked)
 
 
 def drag(qtbot: Any, pane: Pane, start: tuple[float, float], *way: tuple[float, float]) -> None:

@@ -24,6 +24,7 @@ from echoq_models.errors import OutputError
 from echoq_models.metrics.contrast import cnr, contrast
 from echoq_models.metrics.gcnr import gcnr, loop_gcnr, median_ci, null_gcnr
 from echoq_models.regions import FrameRegions, Regions
+from tests import make_files
 
 HEART = Path(examples.get_path("ybr_color"))
 METHOD = "darken"
@@ -82,7 +83,7 @@ def frames_of(session: Session, pane: str) -> np.ndarray:
 
 def moved(regions: Regions, by: float) -> Regions:
     """The left ventricle's first vertex pulled to the left by some pixels."""
-    lv = regions.lv[0].copy()
+    lv = regions.lv[0].points.copy()
     lv[4, 0] -= by
     return replace(regions, lv=(lv, *regions.lv[1:]))
 
@@ -160,21 +161,57 @@ def timed(call: Any) -> float:
     return time.thread_time() - start
 
 
-def test_after_a_drag_the_curve_is_measured_again_in_short_slices(
+def test_after_a_drag_the_curve_follows_and_the_window_is_not_held_up(
     panel: QualityPanel, session: Session, qtbot: Any
 ) -> None:
     assert session.current is not None
     after = moved(session.regions, 7)
-    slices: list[float] = []
-    whole = panel.numbers._slice
-    panel.numbers._work.timeout.disconnect()
-    panel.numbers._work.timeout.connect(lambda: slices.append(timed(whole)))
-    session.set_regions(after, "Move vertex")
+    held: list[float] = []
+    keep = panel.numbers._keep
+    panel.numbers._relay.found.disconnect()
+    panel.numbers._relay.found.connect(lambda *found: held.append(timed(lambda: keep(*found))))
+    session.set_regions(after, "Move handle")
     assert not panel.numbers.series("original").fresh.any()  # type: ignore[union-attr]
     qtbot.waitUntil(lambda: complete(panel, "original") and complete(panel, METHOD), timeout=10_000)
     expected = loop_gcnr(session.current.loop.frames, after.masks(session.current.loop.size))
     qtbot.waitUntil(lambda: np.array_equal(panel.curve.values("original"), expected), timeout=5000)
-    assert np.median(slices) < 0.03
+    assert np.median(held) < 0.03
+
+
+def test_only_frames_whose_regions_changed_are_measured_again(
+    panel: QualityPanel, session: Session, qtbot: Any
+) -> None:
+    frames = {t: FrameRegions((CAVITY + t * 0.1,), WALLS) for t in range(30)}
+    session.set_regions(Regions(frames=frames), "every frame its own")
+    qtbot.waitUntil(lambda: complete(panel, "original"), timeout=10_000)
+    session.set_regions(Regions(frames={**frames, 7: FrameRegions((CAVITY + 3.0,), WALLS)}), "one frame")
+    series = panel.numbers.series("original")
+    assert series is not None and np.flatnonzero(~series.fresh).tolist() == [7] and series.median is None
+    qtbot.waitUntil(lambda: complete(panel, "original"), timeout=10_000)
+
+
+def test_frames_that_cannot_be_measured_are_left_out_and_counted(
+    panel: QualityPanel, session: Session, qtbot: Any
+) -> None:
+    frames = {t: FrameRegions((CAVITY,), WALLS) for t in range(30)}
+    frames |= {t: FrameRegions((CAVITY,), (CAVITY + 2,)) for t in (3, 4)}  # they overlap
+    session.set_regions(Regions(frames=frames), "two bad frames")
+    qtbot.waitUntil(lambda: complete(panel, "original"), timeout=10_000)
+    qtbot.waitUntil(lambda: cell(panel, "original", "Frames") == "28/30", timeout=5000)
+    values = panel.curve.values("original")
+    assert np.flatnonzero(np.isnan(values)).tolist() == [3, 4]
+    median = f"{np.nanmedian(values):.3f}"
+    qtbot.waitUntil(lambda: cell(panel, "original", "gCNR, loop") == median, timeout=5000)
+    assert any(text.startswith("2 frames are left out") for text in panel.notes.sentences())
+
+
+def test_a_lossy_source_carries_a_badge(panel: QualityPanel, session: Session, qtbot: Any, tmp_path: Path) -> None:
+    assert panel.table.badge.isVisible() and "can raise gCNR" in panel.table.badge.toolTip()
+    assert "Lossy source" in panel.text()
+    clean = make_files.write_dicom(tmp_path / "clean.dcm", make_files.sector_frames(4))
+    with qtbot.waitSignal(session.current_changed, timeout=20_000):
+        session.open_path(clean)
+    assert not panel.table.badge.isVisible() and "Lossy" not in panel.text()
 
 
 def test_a_median_that_comes_late_is_not_taken_for_that_of_the_next_loop(
@@ -292,7 +329,6 @@ def test_what_is_missing_or_wrong_is_said(panel: QualityPanel, session: Session,
     def says(part: str) -> None:
         qtbot.waitUntil(lambda: any(part in text for text in panel.notes.sentences()), timeout=5000)
 
-    assert any("can raise gCNR" in text for text in panel.notes.sentences())  # the loop is JPEG baseline
     session.set_regions(Regions(), "clear")
     says("Draw both regions")
     assert cell(panel, "original", "gCNR, frame") == "–"

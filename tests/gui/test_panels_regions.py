@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from PySide6.QtWidgets import QMainWindow, QPushButton
 from echoq_desktop.engine import Engine
 from echoq_desktop.help import AboutDialog, ShortcutsDialog, crash_report, install_crash_dialog
 from echoq_desktop.panels.loop_info import LoopPanel, facts_text
-from echoq_desktop.panels.regions import RegionsPanel, places_of, without
+from echoq_desktop.panels.regions import RegionsPanel
 from echoq_desktop.session import TOOLS, Session
 from echoq_models import __version__
 from echoq_models import regions as region_files
@@ -94,7 +93,7 @@ def test_a_polygon_is_deleted_by_key_and_comes_back_by_undo(panel: RegionsPanel,
     panel.list.setFocus()
     panel.list.setCurrentRow(1)
     panel.delete_button.click()
-    assert session.regions == Regions((SQUARE,))
+    assert session.shown == FrameRegions((SQUARE,))
     qtbot.waitUntil(lambda: len(lines(panel)) == 1, timeout=5000)
     undo = next(button for button in panel.findChildren(QPushButton) if button.text() == "Undo")
     assert undo.toolTip() == "Undo Delete myocardium"
@@ -118,19 +117,6 @@ def test_saved_state_save_and_load(panel: RegionsPanel, session: Session, qtbot:
 def test_overlap_is_told_in_words(panel: RegionsPanel, session: Session, qtbot: Any) -> None:
     session.set_regions(Regions((SQUARE,), (SQUARE + 5,)), "overlap")
     qtbot.waitUntil(lambda: any("share 225 pixels" in text for text in panel.notes.sentences()), timeout=5000)
-
-
-def test_deleting_keeps_the_polygons_of_other_key_frames() -> None:
-    regions = Regions((SQUARE,), (BAND, BAND + 30), {5: FrameRegions(lv=(SQUARE + 1,))})
-    assert [(p.kind, p.number, p.key) for p in places_of(regions, 7)] == [
-        ("lv", 0, 5),
-        ("myocardium", 0, None),
-        ("myocardium", 1, None),
-    ]
-    assert [p.key for p in places_of(regions, 2)] == [None, None, None]
-    assert without(regions, places_of(regions, 7)[0]) == Regions((SQUARE,), (BAND, BAND + 30))
-    one_less = without(regions, places_of(regions, 2)[2])
-    assert one_less == replace(regions, myocardium=(BAND,)) and one_less.frames[5].lv[0][0, 0] == 151
 
 
 def test_loop_dock_shows_what_info_shows(session: Session, qtbot: Any) -> None:

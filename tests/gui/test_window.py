@@ -348,7 +348,7 @@ def test_the_sample_opens_with_its_regions(window: MainWindow, qtbot: Any) -> No
     with qtbot.waitSignal(window.session.current_changed, timeout=30_000):
         window.documents.open_sample()
     assert window.player.clock.playing
-    assert window.session.regions.lv and window.session.regions.myocardium
+    assert window.session.shown.lv and window.session.shown.myocardium
     assert not window.session.unsaved()
 
 
@@ -363,7 +363,7 @@ def test_the_phantom_opens_from_the_file_menu_with_its_regions(
     opened = window.session.current
     assert opened is not None and opened.path == resources.phantom_sample()[0]
     assert window.player.clock.playing
-    assert window.session.regions.lv and window.session.regions.myocardium
+    assert window.session.shown.lv and window.session.shown.myocardium
     assert not window.session.unsaved()
     assert window.strip.item(0).text().startswith("Phantom loop")
     kept = region_path(opened.path)  # what a person draws stays out of the installation

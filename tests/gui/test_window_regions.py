@@ -13,7 +13,7 @@ from PySide6.QtCore import Qt
 from echoq_desktop.main_window import MainWindow
 from echoq_models import regions as region_files
 from echoq_models.metrics.gcnr import gcnr
-from echoq_models.regions import Regions
+from echoq_models.regions import FrameRegions, Regions
 
 
 def test_both_regions_drawn_by_mouse_give_gcnr_and_come_back(window: MainWindow, heart: Path, qtbot: Any) -> None:
@@ -21,9 +21,10 @@ def test_both_regions_drawn_by_mouse_give_gcnr_and_come_back(window: MainWindow,
     draw(window, qtbot, "draw_lv", LV)
     assert session.tool == "edit"  # ready to be corrected
     draw(window, qtbot, "draw_myocardium", MYOCARDIUM, pane=1)  # on the other pane
-    assert len(session.regions.lv) == len(session.regions.myocardium) == 1
-    assert session.regions.lv[0] == pytest.approx(np.array(LV, float), abs=1.0)
-    assert session.regions.myocardium[0] == pytest.approx(np.array(MYOCARDIUM, float), abs=1.0)
+    assert len(session.shown.lv) == len(session.shown.myocardium) == 1
+    assert session.shown.lv[0].points == pytest.approx(np.array(LV, float), abs=1.0)
+    assert session.shown.myocardium[0].points == pytest.approx(np.array(MYOCARDIUM, float), abs=1.0)
+    assert session.shown.lv[0].smooth and session.regions.at(29) == session.shown  # a spline, on every frame
     assert session.current is not None
     lv, myocardium = session.regions.masks(session.current.loop.size)
     expected = f"{gcnr(session.current.loop.frames[0], lv, myocardium):.3f}"
@@ -44,16 +45,16 @@ def test_a_dragged_vertex_previews_and_is_one_undo_step(window: MainWindow, hear
     draw(window, qtbot, "draw_lv", LV)
     drawn = session.regions
     pane = window.panes.shown[0]
-    qtbot.mousePress(pane, LEFT, pos=at(pane, *drawn.lv[0][0]))
+    qtbot.mousePress(pane, LEFT, pos=at(pane, *drawn.at(0).lv[0].points[0]))
     qtbot.mouseMove(pane, at(pane, 150, 70))
-    assert session.regions.lv[0][0] == pytest.approx((150, 70), abs=1.0)
+    assert session.shown.lv[0].points[0] == pytest.approx((150, 70), abs=1.0)
     assert session.undo_stack.count() == 1  # only the drawing so far
     qtbot.mouseMove(pane, at(pane, 155, 65))
     qtbot.mouseRelease(pane, LEFT, pos=at(pane, 155, 65))
     assert session.undo_stack.count() == 2
     moved = session.regions
-    assert moved.lv[0][0] == pytest.approx((155, 65), abs=1.0)
-    assert moved.lv[0][1:] == pytest.approx(drawn.lv[0][1:])
+    assert moved.at(0).lv[0].points[0] == pytest.approx((155, 65), abs=1.0)
+    assert moved.at(0).lv[0].points[1:] == pytest.approx(drawn.at(0).lv[0].points[1:])
     key(window, qtbot, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert session.regions == drawn
     key(window, qtbot, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
@@ -63,22 +64,23 @@ def test_a_dragged_vertex_previews_and_is_one_undo_step(window: MainWindow, hear
     assert session.regions == moved
 
 
-def test_points_are_added_and_deleted_and_polygons_moved(window: MainWindow, heart: Path, qtbot: Any) -> None:
+def test_points_are_added_and_deleted_and_contours_moved(window: MainWindow, heart: Path, qtbot: Any) -> None:
     session = window.session
     square = [(150, 80), (190, 80), (190, 120), (150, 120)]
-    draw(window, qtbot, "draw_lv", square)
+    session.set_regions(Regions(lv=(square,)), "a polygon")  # straight ones stay straight
+    session.tool = "edit"
     pane = window.panes.shown[0]
     qtbot.mouseDClick(pane, LEFT, pos=at(pane, 170, 80))
-    assert len(session.regions.lv[0]) == 5
-    assert session.regions.lv[0][1] == pytest.approx((170, 80), abs=1.0)
+    assert len(session.shown.lv[0]) == 5 and not session.shown.lv[0].smooth
+    assert session.shown.lv[0].points[1] == pytest.approx((170, 80), abs=1.0)
     key(window, qtbot, Qt.Key.Key_Delete)
-    assert len(session.regions.lv[0]) == 4
-    before = session.regions.lv[0]
+    assert len(session.shown.lv[0]) == 4
+    before = session.shown.lv[0].points
     drag(qtbot, pane, (170, 100), (172, 103), (180, 110))
-    assert session.regions.lv[0] - before == pytest.approx(np.full((4, 2), 10.0), abs=1.0)
+    assert session.shown.lv[0].points - before == pytest.approx(np.full((4, 2), 10.0), abs=1.0)
     drag(qtbot, pane, (180, 110), (900, 110))  # never out of the picture
-    assert session.regions.lv[0][:, 0].max() == pytest.approx(319)
-    qtbot.mouseClick(pane, LEFT, pos=at(pane, *session.regions.lv[0].mean(axis=0)))
+    assert session.shown.lv[0].points[:, 0].max() == pytest.approx(319)
+    qtbot.mouseClick(pane, LEFT, pos=at(pane, *session.shown.lv[0].points.mean(axis=0)))
     key(window, qtbot, Qt.Key.Key_Delete)
     assert not session.regions
 
@@ -95,7 +97,7 @@ def test_drawing_closes_with_enter_right_click_or_the_first_point(window: MainWi
             qtbot.mouseClick(pane, RIGHT, pos=at(pane, 10, 10))
         else:
             qtbot.mouseClick(pane, LEFT, pos=at(pane, *LV[0]))
-        assert len(session.regions.lv) == 1 and len(session.regions.lv[0]) == 4, closing
+        assert len(session.shown.lv) == 1 and len(session.shown.lv[0]) == 4, closing
         session.undo_stack.undo()
 
 
@@ -126,10 +128,11 @@ def test_look_changes_no_region(window: MainWindow, heart: Path, qtbot: Any) -> 
 def test_key_frames_are_edited_where_they_belong(window: MainWindow, heart: Path, qtbot: Any) -> None:
     session = window.session
     square = np.array([[150.0, 80], [190, 80], [190, 120], [150, 120]])
-    keyed = region_files.FrameRegions(lv=(square + 10,))
-    session.set_regions(Regions(lv=(square,), frames={10: keyed}), "two shapes")
+    start, keyed = FrameRegions(lv=(square,)), FrameRegions(lv=(square + 10,))
+    session.set_regions(Regions(frames={0: start, 10: keyed}, edited=frozenset({0, 10})), "two shapes")
     window.actions_by_name["edit"].trigger()
     session.set_frame(15)
     drag(qtbot, window.panes.shown[0], (160, 90), (155, 85))
-    assert session.regions.frames[10].lv[0][0] == pytest.approx((155, 85), abs=1.0)
-    assert np.array_equal(session.regions.lv[0], square)
+    assert session.shown.lv[0].points[0] == pytest.approx((155, 85), abs=1.0)
+    assert session.regions.frames[10] == keyed and session.regions.frames[0] == start
+    assert session.regions.edited == {0, 10, 15}

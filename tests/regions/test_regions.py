@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from echoq_models.errors import RegionError
-from echoq_models.regions import FrameRegions, Regions
+from echoq_models.regions import Contour, FrameRegions, Marks, Regions, Review, regions
 
 
 def box(x: float, y: float, side: float = 10.0) -> list[list[float]]:
@@ -40,14 +40,44 @@ def test_masks_are_made_once_per_key_frame_and_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="read-only"):
         drawn.masks((40, 40))[0][:] = True
     with pytest.raises(ValueError, match="read-only"):
-        drawn.lv[0][0, 0] = 5.0
+        drawn.lv[0].points[0, 0] = 5.0
+
+
+def test_frames_that_stay_keep_their_masks_when_another_changes() -> None:
+    kept = FrameRegions([box(0, 0)], [box(20, 0)])
+    before = Regions(frames={0: kept, 5: FrameRegions([box(2, 0)], [box(24, 0)])})
+    masks = before.masks((40, 40), 0)
+    after = Regions(frames={0: kept, 5: FrameRegions([box(4, 0)], [box(24, 0)])})
+    assert after.masks((40, 40), 3) is masks
+
+
+def test_masks_of_many_frames_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regions, "CACHED_BYTES", 3 * 2 * 40 * 40)
+    cache = regions._Cache()
+    shapes = [FrameRegions([box(i, 0)]) for i in range(5)]
+    first = cache.masks(shapes[0], (40, 40))
+    for shown in shapes[1:3]:
+        cache.masks(shown, (40, 40))
+    assert cache.masks(shapes[0], (40, 40)) is first
+    for shown in shapes[3:]:
+        cache.masks(shown, (40, 40))
+    assert cache.masks(shapes[0], (40, 40)) is first  # the one used last stays
+    assert len(cache._kept) == 3
+
+
+def test_splines_are_measured_as_they_are_drawn() -> None:
+    curve = Contour(np.array(box(10, 10)), smooth=True)
+    drawn = Regions([curve])
+    lv, _ = drawn.masks((40, 40))
+    assert lv.sum() > 1.15 * Regions([box(10, 10)]).masks((40, 40))[0].sum()  # it bulges between its handles
+    assert drawn != Regions([box(10, 10)])
 
 
 def test_the_callers_points_are_copied() -> None:
     points = np.array(box(0, 0))
     drawn = Regions([points])
     points += 7
-    assert drawn.lv[0][0].tolist() == [0.0, 0.0]
+    assert drawn.lv[0].points[0].tolist() == [0.0, 0.0]
 
 
 def test_check_says_what_is_wrong_and_where() -> None:
@@ -72,12 +102,34 @@ def test_points_must_be_finite_pairs(points: list[object]) -> None:
 
 
 def test_no_negative_key_frames() -> None:
+    for where in (
+        {"frames": {-1: FrameRegions([box(0, 0)])}},
+        {"lv_whole": {-1: box(0, 0)}},
+        {"generated": {-2: FrameRegions()}},
+    ):
+        with pytest.raises(RegionError, match="negative"):
+            Regions(**where)  # type: ignore[arg-type]
     with pytest.raises(RegionError, match="negative"):
-        Regions(frames={-1: FrameRegions([box(0, 0)])})
+        Marks(ed=(3, -1))
+
+
+def test_only_key_frames_can_be_edited_ones() -> None:
+    drawn = Regions(frames={3: FrameRegions([box(0, 0)])}, edited=frozenset({3, 7}))
+    assert drawn.edited == {3}
+
+
+def test_marks_are_sorted_and_reviews_checked() -> None:
+    assert Marks((9, 2, 9), (5,)).ed == (2, 9)
+    assert Marks((1,)) and not Marks()
+    when = "2025-01-31T09:30:00+01:00"
+    assert Review("accepted", "me", when) == Review("accepted", "me", when, "")
+    for decision, time in (("maybe", when), ("accepted", "2025-01-31T09:30:00"), ("accepted", ""), ("rejected", "now")):
+        with pytest.raises(RegionError, match="A review"):
+            Review(decision, "me", time)
 
 
 def test_equality_truth_and_the_way_through_a_pipe() -> None:
-    drawn = Regions([box(0, 0)], [box(20, 0)], {5: FrameRegions(lv=[box(2, 0)])})
+    drawn = Regions([box(0, 0)], [box(20, 0)], {5: FrameRegions(lv=[box(2, 0)])}, marks=Marks((0,)), source="lv")
     drawn.masks((40, 40))
     again = pickle.loads(pickle.dumps(drawn))  # noqa: S301
     assert again == drawn

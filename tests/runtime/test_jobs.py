@@ -17,6 +17,7 @@ from echoq_models.errors import Cancelled, EchoQError, InputError, OutputError, 
 from echoq_models.metrics.gcnr import gcnr
 from echoq_models.runtime.jobs import ExportOptions, denoise_file, export_loop, measure
 from tests.runtime.halving import Halving
+from tests.shared import said_by_ffmpeg
 
 
 @pytest.fixture(autouse=True)
@@ -162,7 +163,7 @@ def test_measure_gives_each_frames_gcnr(fan_loop: CineLoop, fan_roi: Path) -> No
 
 def test_measure_follows_key_frames(fan_loop: CineLoop, fan_roi: Path) -> None:
     still = regions.load(fan_roi)
-    moved = regions.FrameRegions(lv=[polygon + 3.0 for polygon in still.lv])
+    moved = regions.FrameRegions(lv=[contour.moved(3.0, 3.0) for contour in still.lv])
     found = measure(fan_loop, replace(still, frames={1: moved}), [], Settings())
     a, b = still.masks(fan_loop.size)
     shifted = regions.Regions(moved.lv, still.myocardium).masks(fan_loop.size)
@@ -184,3 +185,9 @@ def test_a_still_has_no_interval_but_valid_json(fan_loop: CineLoop, fan_roi: Pat
     found = measure(still, regions.load(fan_roi), [], Settings())
     assert len(found["methods"]["original"]["gcnr"]) == 1
     json.dumps(found, allow_nan=False)
+
+
+def test_an_exported_film_says_which_noise_level_its_method_was_given(fan_loop: CineLoop, tmp_path: Path) -> None:
+    path = tmp_path / "out.mp4"
+    export_loop(fan_loop, path, HALVE, lambda name: fan_loop.frames // 2, facts={"halving": {"sigma": 17.5}})
+    assert "halving sigma 17.5" in said_by_ffmpeg(path)

@@ -17,6 +17,7 @@ from echoq_models.cine.sector import Spacing
 from echoq_models.denoise.base import Settings
 from echoq_models.runtime import messages
 from echoq_models.runtime.jobs import BatchOptions, ExportOptions
+from echoq_models.segment import Segmentation
 
 
 def coloured_loop(per_frame: int) -> CineLoop:
@@ -88,3 +89,23 @@ def test_a_loop_that_is_a_map_already_is_copied(tmp_path: Path) -> None:
     _, message = messages.pack_loop(replace(loop, frames=source), tmp_path / "shared", "loop-2")
     source[...] = 0
     np.testing.assert_array_equal(messages.unpack_loop(message).frames, loop.frames)
+
+
+def test_a_segmentation_travels_small_and_comes_out_as_it_went_in() -> None:
+    lv = np.zeros((40, 600, 800), dtype=bool)
+    rng = np.random.default_rng(2)
+    for t in range(40):
+        lv[t, 100 + t : 303 + t, 200:311] = rng.random((203, 111)) < 0.9
+    found = np.ones(40, dtype=bool)
+    lv[7], found[7] = False, False
+    lv[8] = False  # found, but all of it beyond the sector
+    given = Segmentation(
+        lv, np.linspace(0, 1, 40, dtype=np.float32), found, ("",) * 40, tuple(range(40)), {"sha256": "ab", "n": 1}
+    )
+    content = pickle.dumps(messages.pack_segmentation(given))
+    assert len(content) < 40 * 3200  # bits of the box, not 480,000 pixels a frame
+    came = messages.unpack_segmentation(pickle.loads(content))  # noqa: S301  (what a pipe does between our processes)
+    for name in ("lv", "confidence", "found"):
+        np.testing.assert_array_equal(getattr(came, name), getattr(given, name))
+        assert getattr(came, name).dtype == getattr(given, name).dtype
+    assert (came.reasons, came.frames, came.facts) == (given.reasons, given.frames, given.facts)

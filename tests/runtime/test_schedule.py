@@ -17,7 +17,7 @@ from echoq_models.denoise.base import Cancel, Prepared, Settings, never
 from echoq_models.runtime.batching import in_batches
 from echoq_models.runtime.jobs import BatchOptions, ExportOptions
 from echoq_models.runtime.schedule import Level, Schedule, Turns
-from echoq_models.runtime.tasks import BatchJob, DenoiseTask, ExportJob, OpenJob, Outward
+from echoq_models.runtime.tasks import BatchJob, DenoiseTask, ExportJob, OpenJob, Outward, SegmentJob
 
 LOOP = CineLoop(np.zeros((4, 8, 8), np.uint8), np.arange(4.0), "npz")
 
@@ -137,6 +137,31 @@ def test_a_batch_lets_in_opens_exports_and_half_of_the_time_panes() -> None:
     schedule.batches.append(BatchJob(5, Path("in"), Path("out"), BatchOptions()))
     pane.cancelled = True
     assert schedule.next(Level.BATCH) is None  # nor a batch inside a batch
+
+
+def test_a_ventricle_is_looked_for_before_long_jobs_and_within_them_but_leaves_panes_their_half() -> None:
+    schedule = Schedule()
+    export = ExportJob(1, 1, Path("x.npz"), ExportOptions("original"), needs={})
+    batch, wanted, opening = BatchJob(2, Path("in"), Path("out"), BatchOptions()), segmenting(3), OpenJob(4, Path("x"))
+    schedule.exports.append(export)
+    schedule.batches.append(batch)
+    schedule.segments.append(wanted)
+    schedule.opens.append(opening)
+    assert schedule.next(warm=False) is opening and schedule.next(warm=False) is None
+    for level in (Level.IDLE, Level.BATCH, Level.EXPORT):
+        assert schedule.next(level) is wanted
+        schedule.segments.append(wanted)
+    schedule.tasks.append(task(5, "fast"))
+    pane = schedule.tasks[0]
+    assert schedule.next(Level.SEGMENT) is pane  # nothing long, and no other ventricle
+    schedule.spent(pane, 0.1, Level.SEGMENT)
+    assert schedule.next(Level.SEGMENT) is None
+    schedule.tasks_or_long.spend(False, 0.2)
+    assert schedule.next(Level.SEGMENT) is pane
+
+
+def segmenting(job: int) -> SegmentJob:
+    return SegmentJob(job, 1, "lv", None, "auto")
 
 
 def test_turns_do_not_save_up() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from training.data import phantom_pool
-from training.data.phantom_pool import Pool, PoolConfig, TrainingBatch
+from training.data.phantom_pool import PoolConfig, TrainingBatch, batches, open_pool
 from training.phantom.simulate import seeded, simulate
 
 CPU = torch.device("cpu")
@@ -58,12 +58,12 @@ def test_without_variation_a_frame_is_itself_or_its_mirror_image(drawn):
 
 def test_a_pool_gives_back_what_was_drawn_and_a_second_one_only_reads(tmp_path):
     config = PoolConfig(frames=32, shard=16, workers=1, varied=0.0, dimmed=0.0)
-    pool = Pool(tmp_path, config)
+    pool = open_pool(tmp_path, config)
     try:
         pool.wait_for(32)
-        reader = Pool(tmp_path, config, draws=False)
+        reader = open_pool(tmp_path, config, draws=False)
         assert reader.refresh() == 32
-        first, again = (next(p.batches(4, 9, CPU)) for p in (pool, reader))
+        first, again = (next(batches(p, 4, 9, CPU, config)) for p in (pool, reader))
         assert torch.equal(first.noisy, again.noisy)
         assert first.noisy.shape == (4, 1, 256, 256)
     finally:

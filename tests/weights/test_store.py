@@ -164,6 +164,21 @@ def test_a_failed_write_leaves_nothing_behind(folders, monkeypatch):
     assert {p.name: p.read_bytes() for p in folders[0].iterdir()} == before
 
 
+def test_weights_serve_the_task_they_are_made_for_and_no_other(folders):
+    _, user = folders
+    store.save(user / "grey.safetensors", tensors(), card())
+    store.save(user / "heart.safetensors", tensors(), card(output="lv"))
+    assert store.find("grey", "denoise").name == "grey" and store.find("heart").name == "heart"
+    assert store.find("heart", "find the left ventricle").name == "heart"
+    for name, task, other in (
+        ("grey", "find the left ventricle", "denoise"),
+        ("heart", "denoise", "find the left ventricle"),
+    ):
+        with pytest.raises(WeightsError, match=rf"'{name}' .* cannot {task}: they are made to {other}\.") as caught:
+            store.find(name, task)
+        assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["..safetensors", ".hidden.safetensors", "a b.safetensors", "tiny.pt"])
 def test_odd_names_are_refused(folders, name):
     with pytest.raises(ValueError, match="not a name"):

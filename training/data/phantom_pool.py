@@ -1,16 +1,11 @@
-"""Phantom frames to train on: drawn live on a GPU, or kept in a pool of shards on disk where drawing is slower than
-training (a CPU). A shard is a folder of uint8 `.npy` files, made under a temporary name and renamed when whole; its
-seed is its number, so that a pool can be continued or made again.
-"""
+"""Phantom frames to train denoisers on: drawn live on a GPU, or kept in a pool of shards where drawing is slower
+than training."""
 
 from __future__ import annotations
 
-import itertools
-import multiprocessing
-import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from training.data.pool import Pool, ShardConfig
 from training.phantom.config import AnatomyConfig, PhantomConfig
 from training.phantom.simulate import PhantomBatch, seeded, simulate, simulate_structureless
 
@@ -31,11 +27,8 @@ STRONG_DB = (0.0, 9.0)
 
 
 @dataclass(frozen=True)
-class PoolConfig:
-    """frames: size of the pool.  shard: frames a shard.  workers: processes that draw.  seed: of the first shard.
-    live: draw anew for every step instead, on the training device ("auto": on CUDA only).
-
-    Shares of frames in which there is little to find, besides what the phantom draws anyway:
+class PoolConfig(ShardConfig):
+    """Shares of frames in which there is little to find, besides what the phantom draws anyway:
     structureless: uniform tissue without haze; without them about one such frame in seven came out with a chamber
     painted into it.  chamberless: haze over tissue without a heart; without them uniform tissue under strong uneven
     haze came out with a dim blob in it.  strong: haze above the tissue's own level, which little can be known of.
@@ -45,11 +38,6 @@ class PoolConfig:
     `gamma` either way; without this 10,000 frames are learned by heart in an hour.
     """
 
-    frames: int = 9216
-    shard: int = 128
-    workers: int = 2
-    seed: int = 1000
-    live: str = "auto"
     dimmed: float = 0.3
     varied: float = 0.7
     turn_deg: float = 10.0
@@ -84,7 +72,8 @@ def _draw(size: int, generator: torch.Generator, rng: np.random.Generator, confi
     return simulate(size, generator)
 
 
-def _write_shard(folder: Path, number: int, config: PoolConfig) -> None:
+def draw_shard(config: PoolConfig, number: int) -> dict[str, NDArray[np.uint8]]:
+    """The frames of shard `number`: uint8 (N, 1, 256, 256) by field, `change` as round(-400 change)."""
     generator = seeded(config.seed + number)
     rng = np.random.default_rng(config.seed + number)
     parts: dict[str, list[NDArray[np.uint8]]] = {name: [] for name in FIELDS}
@@ -98,87 +87,27 @@ def _write_shard(folder: Path, number: int, config: PoolConfig) -> None:
             "sector": batch.sector.float(),
         }
         for name, value in values.items():
-            parts[name].append(value[:, 0].round().to(torch.uint8).numpy())
-    temporary = folder / f"part_{number:05d}"
-    temporary.mkdir(parents=True, exist_ok=True)
-    for name, arrays in parts.items():
-        np.save(temporary / f"{name}.npy", np.concatenate(arrays))
-    temporary.rename(folder / f"shard_{number:05d}")
+            parts[name].append(value.round().to(torch.uint8).numpy())
+    return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
 
-def _worker(folder: Path, first: int, config: PoolConfig) -> None:
-    torch.set_num_threads(1)
-    parent = multiprocessing.parent_process()
-    for number in range(first, config.frames // config.shard, config.workers):
-        if parent is not None and not parent.is_alive():
-            return  # the training was killed: nobody waits for these frames
-        if not (folder / f"shard_{number:05d}").exists():
-            _write_shard(folder, number, config)
+def open_pool(folder: Path, config: PoolConfig, draws: bool = True) -> Pool:
+    """The pool of `draw_shard`s in `folder`. draws: false where another process fills it."""
+    return Pool(folder, config, partial(draw_shard, config) if draws else None)
 
 
-class Pool:
-    """Shards under `folder`, filled by background processes while training goes on with those already there.
-
-    draws: false where another process fills the same folder.
-    """
-
-    def __init__(self, folder: Path, config: PoolConfig, draws: bool = True) -> None:
-        self.folder, self.config, self._draws = folder, config, draws
-        folder.mkdir(parents=True, exist_ok=True)
-        if draws:
-            for stale in folder.glob("part_*"):
-                shutil.rmtree(stale)
-        context = multiprocessing.get_context("spawn")
-        self._workers = [
-            context.Process(target=_worker, args=(folder, i, config), daemon=True)
-            for i in range(config.workers if draws else 0)
-        ]
-        for worker in self._workers:
-            worker.start()
-        self._shards: dict[Path, dict[str, NDArray[np.uint8]]] = {}
-
-    def refresh(self) -> int:
-        """Take in new shards; returns the number of frames at hand."""
-        for path in sorted(self.folder.glob("shard_*")):
-            if path not in self._shards:
-                self._shards[path] = {name: np.load(path / f"{name}.npy", mmap_mode="r") for name in FIELDS}
-        return len(self._shards) * self.config.shard
-
-    def wait_for(self, frames: int) -> None:
-        """Block until so many frames are there (at most the pool's size)."""
-        wanted = min(frames, self.config.frames // self.config.shard * self.config.shard)
-        while True:
-            drawing = any(w.is_alive() for w in self._workers)
-            if self.refresh() >= wanted:
-                return
-            if self._draws and not drawing:
-                raise RuntimeError("the processes that draw phantom frames have died")
-            time.sleep(0.2)
-
-    def batches(self, size: int, seed: int, device: torch.device) -> Iterator[TrainingBatch]:
-        """Random batches without end, varied so that no frame comes twice in the same form."""
-        rng = np.random.default_rng(seed)
-        for step in itertools.count():
-            if step % 50 == 0:
-                self.refresh()
-            shards = list(self._shards.values())
-            which, where = rng.integers(len(shards), size=size), rng.integers(self.config.shard, size=size)
-            pick = [(shards[i], j) for i, j in zip(which, where, strict=True)]
-            arrays = {name: torch.from_numpy(np.stack([s[name][j] for s, j in pick])[:, None]) for name in FIELDS}
-            drawn = TrainingBatch(
-                noisy=arrays["noisy"].float() / 255,
-                target=arrays["target"].float() / 255,
-                change=arrays["change"].float() / -CHANGE_SCALE,
-                confidence=arrays["confidence"].float() / 255,
-                sector=arrays["sector"].float(),
-            )
-            yield _varied(drawn, rng, self.config, device)
-
-    def close(self) -> None:
-        """Stop the processes that draw."""
-        for worker in self._workers:
-            worker.terminate()
-            worker.join()
+def batches(pool: Pool, size: int, seed: int, device: torch.device, config: PoolConfig) -> Iterator[TrainingBatch]:
+    """Random batches of a pool without end, varied so that no frame comes twice in the same form."""
+    rng = np.random.default_rng(seed)
+    for arrays in pool.picks(size, rng):
+        drawn = TrainingBatch(
+            noisy=arrays["noisy"].float() / 255,
+            target=arrays["target"].float() / 255,
+            change=arrays["change"].float() / -CHANGE_SCALE,
+            confidence=arrays["confidence"].float() / 255,
+            sector=arrays["sector"].float(),
+        )
+        yield _varied(drawn, rng, config, device)
 
 
 def live_batches(size: int, seed: int, device: torch.device, config: PoolConfig) -> Iterator[TrainingBatch]:

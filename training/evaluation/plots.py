@@ -1,20 +1,17 @@
-"""The report's figures, as PNG. matplotlib is imported when the first one is drawn, and never opens a window."""
+"""The report's figures, as PNG (see `echoq_models.figures`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from echoq_models.errors import EchoQError
-from echoq_models.files import replacing
+from echoq_models.figures import colour_of, notched_boxes, sheet
 from training.evaluation.certainty import Certainty
 from training.evaluation.records import Records
 
@@ -22,48 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Picture = NDArray[np.uint8]  # (H, W) grey or (H, W, 3) RGB
-
-COLOURS = {
-    "original": "#8c8c8c",
-    "hazed": "#8c8c8c",
-    "bm3d": "#b07aa1",
-    "fast": "#4e79a7",
-    "unet": "#e8892b",
-    "oracle": "#59a14f",
-    "clean": "#9c755f",
-}
-INK = "#333333"
-DOTS_PER_INCH = 140
-
-
-def check() -> None:
-    """Raise EchoQError unless matplotlib is there."""
-    if find_spec("matplotlib") is None:
-        raise EchoQError(
-            "The report needs matplotlib: install EchoQ with its extra 'train', as in pip install '.[train]'."
-        )
-
-
-@contextmanager
-def sheet(path: Path, rows: int, columns: int, size: tuple[float, float], **grid: Any) -> Iterator[NDArray[Any]]:
-    """Axes (rows, columns) of a figure of `size` inches, saved whole as PNG under `path` when the block ends."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    look: Any = {
-        "font.size": 9,
-        "axes.titlesize": 9.5,
-        "axes.edgecolor": "#999999",
-        "axes.labelcolor": INK,
-        "text.color": INK,
-        "xtick.color": INK,
-        "ytick.color": INK,
-    }
-    with rc_context(look):
-        figure = Figure(figsize=size, layout="constrained")
-        yield figure.subplots(rows, columns, squeeze=False, **grid)
-        with replacing(path) as new:
-            figure.savefig(new, format="png", dpi=DOTS_PER_INCH, facecolor="white")
 
 
 @dataclass(frozen=True)
@@ -89,27 +44,9 @@ def _box_panel(ax: Axes, records: Records, panel: Panel, methods: Sequence[str])
     if not shown:
         ax.set_axis_off()
         return
-    values = [records.values(panel.part, m, panel.key) for m in shown]
-    cis = [records.interval(panel.part, m, panel.key) for m in shown]
-    drawn = ax.boxplot(
-        values,
-        notch=True,
-        usermedians=[c.median if c else 0.0 for c in cis],
-        conf_intervals=[[c.low, c.high] if c else [0.0, 0.0] for c in cis],
-        tick_labels=shown,
-        patch_artist=True,
-        widths=0.62,
-        flierprops={"marker": ".", "markersize": 3, "markerfacecolor": "#aaaaaa", "markeredgecolor": "none"},
-        medianprops={"color": INK, "linewidth": 1.4},
-        whiskerprops={"color": "#888888"},
-        capprops={"color": "#888888"},
-    )
-    for box, name in zip(drawn["boxes"], shown, strict=True):
-        box.set(facecolor=_colour(name), alpha=0.75, edgecolor="#666666", linewidth=0.8)
+    intervals = {m: ci for m in shown if (ci := records.interval(panel.part, m, panel.key)) is not None}
+    notched_boxes(ax, {m: records.values(panel.part, m, panel.key) for m in intervals}, intervals)
     ax.set_title(panel.title)
-    ax.tick_params(axis="x", rotation=35)
-    ax.grid(axis="y", color="#e4e4e4", linewidth=0.6)
-    ax.set_axisbelow(True)
     if panel.limits:
         ax.set_ylim(*panel.limits)
 
@@ -174,7 +111,7 @@ def beat_curves(path: Path, records: Records, methods: Sequence[str], most: int 
             for name in methods:
                 rows = [r for r in records if (r.part, r.loop, r.method) == ("beat", loop, name)]
                 times, values = [r.values["time_ms"] for r in rows], [r.values["gcnr"] for r in rows]
-                ax.plot(times, values, label=name, color=_colour(name), linewidth=1.5)
+                ax.plot(times, values, label=name, color=colour_of(name), linewidth=1.5)
             ax.set(title=f"beat {int(loop) + 1}", xlabel="ms", ylim=(0, 1.02))
             ax.grid(color="#e4e4e4", linewidth=0.6)
         axes[0][0].set_ylabel("gCNR")
@@ -186,7 +123,7 @@ def reliability_plot(path: Path, networks: Mapping[str, Certainty]) -> None:
     with sheet(path, 2, 1, (4.6, 4.2), sharex=True, height_ratios=[3, 1]) as axes:
         upper, lower = axes[0][0], axes[1][0]
         for i, (name, sure) in enumerate(networks.items()):
-            bins, colour = sure.bins, _colour(name)
+            bins, colour = sure.bins, colour_of(name)
             label = f"{name}, Spearman {sure.rank_correlation:.2f}"
             upper.plot(bins.confidence, bins.mean, "o-", color=colour, markersize=4, label=label)
             upper.fill_between(bins.confidence, bins.low, bins.high, color=colour, alpha=0.18, linewidth=0)
@@ -198,7 +135,3 @@ def reliability_plot(path: Path, networks: Mapping[str, Certainty]) -> None:
         for ax in (upper, lower):
             ax.grid(color="#e4e4e4", linewidth=0.6)
             ax.set_axisbelow(True)
-
-
-def _colour(method: str) -> str:
-    return COLOURS.get(method, "#76b7b2")

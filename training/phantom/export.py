@@ -161,17 +161,11 @@ def truth(frames: PhantomBatch, loops: PhantomLoops) -> dict[str, NDArray[Any]]:
 def regions_of(frames: PhantomBatch) -> regions.Regions:
     """Polygons of the measured LV and myocardium of the first frame, for all frames."""
 
-    def polygons(mask: NDArray[np.bool_]) -> tuple[regions.Polygon, ...]:
+    def polygons(mask: NDArray[np.bool_]) -> tuple[regions.Contour, ...]:
         found = regions.mask_polygons(mask, tolerance=0.75)
-        return tuple(p for p in found if _area(p) >= SMALLEST_POLYGON)
+        return tuple(c for c in map(regions.Contour, found) if abs(c.area) >= SMALLEST_POLYGON)
 
     return regions.Regions(polygons(frames.lv[0, 0].numpy()), polygons(frames.myocardium[0, 0].numpy()))
-
-
-def _area(polygon: regions.Polygon) -> float:
-    """Area in pixels, by the shoelace formula."""
-    x, y = np.asarray(polygon).T
-    return float(abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2)
 
 
 def write_loop(seed: int, folder: Path, name: str, options: LoopOptions) -> Path:

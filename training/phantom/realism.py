@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from echoq_models import cine
 from echoq_models.cine import sector
 from echoq_models.cine.sector import PATCH
-from echoq_models.errors import EchoQError, InputError, OutputError
+from echoq_models.errors import InputError, OutputError
 from echoq_models.files import replacing
 
 if TYPE_CHECKING:
@@ -176,12 +175,8 @@ def look(frames: Frames) -> Look:
 def compare(real: Path, seed: int = 0, frames: int = 48) -> Comparison:
     """Look at the loops at `real` and at as many as `frames` phantom frames.
 
-    Raises InputError, and EchoQError when matplotlib is missing, which the sheet will need.
+    Raises InputError.
     """
-    if find_spec("matplotlib") is None:
-        raise EchoQError(
-            "The sheet needs matplotlib: install EchoQ with its extra 'train', as in pip install '.[train]'."
-        )
     phantom, clean = phantom_frames(frames, seed)
     return Comparison(look(real_frames(real)), look(phantom), look(clean))
 

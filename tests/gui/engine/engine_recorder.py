@@ -15,7 +15,7 @@ from echoq_desktop.engine import Engine, OpenedLoop
 PLUGINS = Path(__file__).parent.parent.parent / "runtime" / "plugins"
 SIGNALS = (
     *("ready", "methods", "opened", "frames_ready", "prepared", "progress"),
-    *("file_event", "finished", "failed", "cancelled", "restarted"),
+    *("file_event", "finished", "failed", "cancelled", "restarted", "segmenters", "segmented"),
 )
 EXTRA = tuple(
     f"quick_denoisers:{name}"

@@ -18,6 +18,13 @@ def test_a_job_goes_to_the_cpu_at_the_second_death_and_ends_at_the_third() -> No
     assert blame.job(job) == "unet: denoising stopped the worker three times, so it was given up."
 
 
+def test_a_segmentation_goes_to_the_cpu_too_and_is_named_when_it_is_given_up() -> None:
+    blame, job = Blame(), Job(1, "segment", {"device": "auto", "frames": None}, what="loop.dcm", loop_id=7)
+    assert blame.job(job) is None and job.content["device"] == "auto"
+    assert blame.job(job) is None and job.message()["device"] == "cpu"
+    assert blame.job(job) == "loop.dcm: finding the left ventricle stopped the worker three times, so it was given up."
+
+
 def test_a_batch_leaves_out_the_file_and_lives() -> None:
     job = Job(1, "batch", {"output": "out", "options": asdict(BatchOptions())}, what="loops")
     blame = Blame()

@@ -1,0 +1,390 @@
+"""Regions from the network: generated, corrected on key frames, taken back, with the beat and the review; kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hands import LEFT, LV, Network, at, destroy, drag, draw, key, open_path
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QWheelEvent
+from PySide6.QtWidgets import QApplication, QMessageBox
+
+from echoq_desktop.engine import Engine, EngineOptions
+from echoq_desktop.main_window import MainWindow
+from echoq_desktop.preferences import Preferences
+from echoq_desktop.session import Session
+from echoq_models.regions import Contour, beat
+from tests.make_networks import bright_loop, save_bright
+
+NO, SHIFT, CTRL, ALT = (
+    Qt.KeyboardModifier.NoModifier,
+    Qt.KeyboardModifier.ShiftModifier,
+    Qt.KeyboardModifier.ControlModifier,
+    Qt.KeyboardModifier.AltModifier,
+)
+
+
+@pytest.fixture
+def network(window: MainWindow, heart: Path, monkeypatch: pytest.MonkeyPatch) -> Network:
+    """The heart loop is open; a network that knows a ventricle in each frame stands ready."""
+    return Network(window, monkeypatch)
+
+
+def generate(window: MainWindow, qtbot: Any, modifier: Any = SHIFT) -> None:
+    """Press the key, wait for the regions."""
+    key(window, qtbot, Qt.Key.Key_A, modifier)
+    assert window.session.generation.busy
+    qtbot.waitUntil(lambda: not window.session.generation.busy, timeout=10_000)
+
+
+def shift_of(after: Contour, before: Contour) -> Any:
+    """How far the middle of a contour moved, x and y in pixels."""
+    return np.subtract(after.centroid, before.centroid)
+
+
+def test_one_key_fills_the_loop_and_one_undo_empties_it(window: MainWindow, network: Network, qtbot: Any) -> None:
+    session = window.session
+    generate(window, qtbot)
+    assert network.asked == [None]
+    made = session.regions
+    assert all(made.at(t).lv and made.at(t).myocardium for t in range(30)) and not made.edited
+    assert made.source.startswith("lv ")
+    areas = beat.areas(made, 30)
+    assert made.marks == beat.find_marks(areas, session.current.loop.times_ms)  # type: ignore[union-attr]
+    assert made.marks.es and np.argmin(areas) in range(made.marks.es[0] - 2, made.marks.es[-1] + 3)
+    assert window.statusBar().currentMessage() == "LV found in 30 of 30 frames, confidence 0.90."
+    assert "This frame: confidence 0.90" in window.regions.generate.status.text()
+    qtbot.waitUntil(lambda: window.quality.table.columns()[0][3] == "30", timeout=10_000)  # every frame measured
+    key(window, qtbot, Qt.Key.Key_Z, CTRL)
+    assert not session.regions and not session.regions.marks
+    key(window, qtbot, Qt.Key.Key_Y, CTRL)
+    assert session.regions == made
+
+
+def test_the_workers_own_network_fills_the_loop(
+    qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_settings: Path
+) -> None:
+    """Nothing stands in here: weights that take what is bright for the ventricle, through the worker and back."""
+    monkeypatch.setenv("ECHOQ_WEIGHTS", str(tmp_path / "weights"))
+    save_bright(tmp_path / "weights")
+    loop, truth = bright_loop(8, without=(4,))
+    np.savez(tmp_path / "bright.npz", frames=loop.frames, times_ms=loop.times_ms)
+    engine = Engine(options=EngineOptions(temporary=tmp_path))
+    session = Session(engine)
+    session.hidden = {"fast", "bm3d"}
+    window = MainWindow(session, Preferences())
+    try:
+        window.show()
+        engine.start()
+        qtbot.waitUntil(lambda: session.generation.missing is None, timeout=60_000)
+        open_path(window, qtbot, tmp_path / "bright.npz")
+        window.player.clock.pause()
+        steps: list[tuple[int, int]] = []
+        session.generation.changed.connect(lambda: steps.append(session.generation.progress))
+        key(window, qtbot, Qt.Key.Key_A, SHIFT)
+        qtbot.waitUntil(lambda: bool(session.regions), timeout=60_000)
+        assert (4, 8) in steps
+        assert "LV found in 7 of 8 frames" in window.statusBar().currentMessage()
+        findings = session.generation.findings
+        assert findings is not None and list(findings.reasons) == [4]
+        for t in (0, 3, 6):
+            lv, _ = session.regions.masks(loop.size, t)
+            assert lv.any() and not (lv & ~truth[t]).any()  # the measured part of the ventricle
+    finally:
+        destroy(window)
+        engine.close()
+
+
+def test_frames_without_a_ventricle_say_why_without_a_box(window: MainWindow, network: Network, qtbot: Any) -> None:
+    network.lost = {5, 6}
+    window.docks["regions"].raise_()
+    generate(window, qtbot)
+    assert window.statusBar().currentMessage() == "LV found in 28 of 30 frames, confidence 0.90."
+    window.session.set_frame(5)
+    assert network.WHY in window.regions.generate.status.text()
+    qtbot.waitUntil(lambda: "no LV found, blended" in window.regions.edited.text(), timeout=5000)
+    assert window.session.shown.lv  # from the frames around it
+    network.lost = set(range(30))
+    before = window.session.regions
+    generate(window, qtbot)
+    assert "No LV found: the left ventricle would be too small." in window.statusBar().currentMessage()
+    assert window.session.regions == before
+    assert not window.findChildren(QMessageBox)
+
+
+def test_a_single_frame_is_generated_among_edited_ones(window: MainWindow, network: Network, qtbot: Any) -> None:
+    session = window.session
+    generate(window, qtbot)
+    given = session.regions
+    session.work.edit(3, "lv", [given.at(3).lv[0].moved(8, 0)], "Move")
+    session.set_frame(12)
+    assert shift_of(session.shown.lv[0], given.at(12).lv[0]) == pytest.approx((8, 0), abs=0.5)  # held from frame 3
+    generate(window, qtbot, NO)
+    assert network.asked == [None, [12]]
+    assert session.regions.at(12) == given.at(12) and session.regions.edited == {3, 12}
+    assert session.regions.at(3).lv[0] == given.at(3).lv[0].moved(8, 0)
+
+
+def test_generating_can_be_cancelled(
+    window: MainWindow, network: Network, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped: list[int] = []
+    monkeypatch.setattr(window.session.engine, "cancel", stopped.append)
+    window.docks["regions"].raise_()
+    key(window, qtbot, Qt.Key.Key_A, SHIFT)
+    qtbot.mouseClick(window.regions.generate.cancel_button, LEFT)
+    assert not window.session.generation.busy and stopped == [10_001]
+    qtbot.wait(100)  # the answer comes all the same
+    assert not window.session.regions
+
+
+def test_without_weights_generating_is_off_and_says_so(window: MainWindow, heart: Path) -> None:
+    why = "There are no weights called lv."
+    window.session.engine.segmenters.emit({"lv": {"title": "Left ventricle", "missing": why}})
+    for name in ("generate_frame", "generate_loop"):
+        assert not window.actions_by_name[name].isEnabled() and why in window.actions_by_name[name].toolTip()
+    assert not window.regions.generate.loop_button.isEnabled()
+    assert window.regions.generate.status.text() == why
+
+
+def test_edits_on_key_frames_reach_the_frames_between(window: MainWindow, network: Network, qtbot: Any) -> None:
+    session, pane = window.session, window.panes.shown[0]
+    generate(window, qtbot)
+    given = session.regions
+    session.tool = "edit"
+    for frame, by in ((5, 4), (15, 8)):
+        session.set_frame(frame)
+        x, y = session.shown.lv[0].centroid
+        qtbot.mousePress(pane, LEFT, pos=at(pane, x, y))
+        qtbot.mouseMove(pane, at(pane, x + by, y))
+        assert session.regions.edited == given.edited | ({5} if frame == 15 else set())  # only a preview so far
+        qtbot.mouseRelease(pane, LEFT, pos=at(pane, x + by, y))
+        assert shift_of(session.shown.lv[0], given.at(frame).lv[0])[0] == pytest.approx(4 if frame == 5 else 12, abs=1)
+    assert session.regions.edited == {5, 15} and session.undo_stack.count() == 3
+    moved = [shift_of(session.regions.at(t).lv[0], given.at(t).lv[0])[0] for t in (0, 5, 10, 15, 25)]
+    assert moved == pytest.approx([4, 4, 8, 12, 12], abs=1.2)  # held outside, blended between
+    assert session.regions.at(10).myocardium == given.at(10).myocardium
+    key(window, qtbot, Qt.Key.Key_Left, SHIFT)
+    assert session.frame == 5
+    key(window, qtbot, Qt.Key.Key_Z, CTRL)
+    assert session.regions.edited == {5}
+    assert shift_of(session.regions.at(20).lv[0], given.at(20).lv[0])[0] == pytest.approx(4, abs=1)
+
+
+def test_key_frames_are_seen_in_the_scrub_bar(window: MainWindow, network: Network, qtbot: Any) -> None:
+    generate(window, qtbot)
+    scrub = window.transport.scrub
+    before = scrub.grab().toImage()
+    window.session.work.edit(12, "lv", [window.session.regions.at(12).lv[0].moved(3, 0)], "Move")
+    after = scrub.grab().toImage()
+    changed = [x for x in range(after.width()) if any(after.pixel(x, y) != before.pixel(x, y) for y in range(41))]
+    assert changed and all(abs(x - scrub.x_of(12)) < 8 for x in changed)
+
+
+def test_a_frame_is_copied_to_the_next(window: MainWindow, network: Network, qtbot: Any) -> None:
+    session = window.session
+    generate(window, qtbot)
+    session.set_frame(4)
+    shown = session.shown
+    key(window, qtbot, Qt.Key.Key_Right, CTRL)
+    assert session.frame == 5 and session.shown == shown and session.regions.edited == {5}
+    session.set_frame(29)
+    window.actions_by_name["copy_next"].trigger()
+    assert session.frame == 29 and "last frame" in window.statusBar().currentMessage()
+
+
+def test_a_review_says_who_and_when_and_is_kept(window: MainWindow, network: Network, heart: Path, qtbot: Any) -> None:
+    session, box = window.session, window.regions.review
+    generate(window, qtbot)
+    window.docks["regions"].raise_()
+    box.name.selectAll()
+    qtbot.keyClicks(box.name, "Dr A. Heart")
+    qtbot.mouseClick(box.buttons["rejected"], LEFT)
+    review = session.regions.review
+    assert review is not None and (review.decision, review.who) == ("rejected", "Dr A. Heart")
+    assert box.state.text().startswith("Rejected by Dr A. Heart, ")
+    window.docks["quality"].raise_()
+    qtbot.waitUntil(lambda: any("rejected" in text for text in window.quality.notes.sentences()), timeout=5000)
+    window.preferences.sync()
+    assert Preferences().free_text("review/who", "") == "Dr A. Heart"  # remembered
+    key(window, qtbot, Qt.Key.Key_S, CTRL)
+    stored = json.loads(heart.with_name("heart.roi.json").read_text(encoding="utf-8"))
+    assert stored["review"]["decision"] == "rejected" and stored["version"] == 2
+    kept = session.regions
+    session.close_loop(session.current.loop_id)  # type: ignore[union-attr]
+    open_path(window, qtbot, heart)
+    window.player.clock.pause()
+    assert session.regions == kept and not session.unsaved()
+    assert box.buttons["rejected"].isChecked()
+    session.work.edit(3, "lv", [session.regions.at(3).lv[0].moved(2, 0)], "Move")  # another shape was reviewed
+    assert session.regions.review is None and "review was taken back" in window.statusBar().currentMessage()
+    key(window, qtbot, Qt.Key.Key_Z, CTRL)
+    assert session.regions.review == review
+    key(window, qtbot, Qt.Key.Key_R, CTRL | SHIFT)  # the same again takes it back
+    assert session.regions.review is None
+    key(window, qtbot, Qt.Key.Key_A, CTRL | SHIFT)
+    assert session.regions.review is not None and session.regions.review.decision == "accepted"
+    assert window.actions_by_name["review_accepted"].isChecked()
+
+
+def test_marks_are_found_moved_by_mouse_and_keys_and_kept(
+    window: MainWindow, network: Network, heart: Path, qtbot: Any
+) -> None:
+    session, curve = window.session, window.quality.curve
+    generate(window, qtbot)
+    found = session.regions.marks
+    first = found.es[0]
+    y = curve.height() // 2
+    qtbot.mousePress(curve.viewport(), LEFT, pos=QPoint(round(curve.x_of(first)), y))
+    qtbot.mouseMove(curve.viewport(), QPoint(round(curve.x_of(first + 2)), y))
+    qtbot.mouseRelease(curve.viewport(), LEFT, pos=QPoint(round(curve.x_of(first + 3)), y))
+    marks = session.regions.marks
+    assert first + 3 in marks.es and first not in marks.es and marks.by_hand and marks.ed == found.ed
+    assert session.frame == 0  # the playhead stayed
+    key(window, qtbot, Qt.Key.Key_T)
+    assert session.frame == first + 3
+    session.set_frame(first + 2)
+    key(window, qtbot, Qt.Key.Key_T, SHIFT)  # the mark of this beat comes here
+    assert first + 2 in session.regions.marks.es and len(session.regions.marks.es) == len(found.es)
+    session.work.edit(3, "lv", [session.regions.at(3).lv[0].moved(2, 0)], "Move")
+    assert first + 2 in session.regions.marks.es  # set by hand: not found anew
+    key(window, qtbot, Qt.Key.Key_S, CTRL)
+    kept = session.regions.marks
+    session.close_loop(session.current.loop_id)  # type: ignore[union-attr]
+    open_path(window, qtbot, heart)
+    window.player.clock.pause()
+    assert session.regions.marks == kept
+    key(window, qtbot, Qt.Key.Key_D, CTRL)
+    assert session.regions.marks == found
+    key(window, qtbot, Qt.Key.Key_Z, CTRL)
+    assert session.regions.marks == kept
+
+
+def test_marks_of_other_beats_stay_and_a_second_press_takes_one_away(
+    window: MainWindow, heart: Path, qtbot: Any
+) -> None:
+    session = window.session
+    for frame, what in ((2, Qt.Key.Key_D), (9, Qt.Key.Key_T), (16, Qt.Key.Key_D), (17, Qt.Key.Key_D)):
+        session.set_frame(frame)
+        key(window, qtbot, what, SHIFT)
+    assert (session.regions.marks.ed, session.regions.marks.es) == ((2, 17), (9,))
+    key(window, qtbot, Qt.Key.Key_D, SHIFT)
+    assert session.regions.marks.ed == (2,)
+    key(window, qtbot, Qt.Key.Key_D)
+    assert session.frame == 2
+
+
+def test_handles_are_moved_by_keys_alone(window: MainWindow, heart: Path, qtbot: Any) -> None:
+    session, tool = window.session, window.panes.tool
+    draw(window, qtbot, "draw_lv", LV)
+    start = session.shown.lv[0]
+    key(window, qtbot, Qt.Key.Key_J)
+    key(window, qtbot, Qt.Key.Key_K)
+    key(window, qtbot, Qt.Key.Key_K)
+    assert tool.selected is not None and tool.selected.vertex == 1
+    for _ in range(3):
+        key(window, qtbot, Qt.Key.Key_Right, ALT)
+    key(window, qtbot, Qt.Key.Key_Up, ALT)
+    assert session.shown.lv[0].points[1] - start.points[1] == pytest.approx((3, -1))
+    assert session.frame == 0 and session.undo_stack.count() == 2  # four presses, one step
+    key(window, qtbot, Qt.Key.Key_Insert)
+    assert len(session.shown.lv[0]) == len(start) + 1 and tool.selected.vertex == 2
+    key(window, qtbot, Qt.Key.Key_Delete)
+    assert len(session.shown.lv[0]) == len(start)
+    key(window, qtbot, Qt.Key.Key_J)
+    before = session.shown.lv[0]
+    key(window, qtbot, Qt.Key.Key_Up, CTRL)
+    assert abs(session.shown.lv[0].area / before.area) == pytest.approx(1.02**2, abs=0.01)
+    key(window, qtbot, Qt.Key.Key_Down, ALT)
+    assert shift_of(session.shown.lv[0], before) == pytest.approx((0, 1), abs=0.05)
+    for _ in range(5):
+        key(window, qtbot, Qt.Key.Key_Z, CTRL)
+    assert session.shown.lv[0] == start
+
+
+def test_a_region_is_scaled_by_the_wheel_and_by_a_corner_of_its_box(
+    window: MainWindow, heart: Path, qtbot: Any
+) -> None:
+    session, pane = window.session, window.panes.shown[0]
+    draw(window, qtbot, "draw_lv", LV)
+    before = session.shown.lv[0]
+    middle = pane.source_point(*before.centroid)
+    wheel = QWheelEvent(
+        middle, pane.mapToGlobal(middle), QPoint(), QPoint(0, 120), Qt.MouseButton.NoButton, SHIFT, _PHASE, False
+    )
+    QApplication.sendEvent(pane, wheel)
+    assert abs(session.shown.lv[0].area / before.area) == pytest.approx(1.03**2, abs=0.01)
+    assert window.state.view.zoom == 1
+    larger = session.shown.lv[0]
+    qtbot.mouseClick(pane, LEFT, pos=middle.toPoint())  # selects it whole
+    corner = larger.outline.max(axis=0)
+    out = corner + (corner - larger.centroid) * 0.25
+    drag(qtbot, pane, (corner[0], corner[1]), (out[0], out[1]))
+    assert abs(session.shown.lv[0].area / larger.area) == pytest.approx(1.25**2, abs=0.05)
+    assert session.shown.lv[0].centroid == pytest.approx(larger.centroid, abs=0.5)
+
+
+_PHASE = Qt.ScrollPhase.NoScrollPhase
+
+
+def test_old_polygons_stay_straight_when_edited(window: MainWindow, heart: Path, qtbot: Any) -> None:
+    square = np.array([[150.0, 80], [190, 80], [190, 120], [150, 120]])
+    path = heart.with_name("old.json")
+    path.write_text(json.dumps({"lv": [square.tolist()], "myocardium": []}), encoding="utf-8")
+    window.session.load_regions(path)
+    window.session.tool = "edit"
+    drag(qtbot, window.panes.shown[0], (150, 80), (145, 75))
+    lv = window.session.regions.at(20).lv[0]
+    assert not lv.smooth and lv.points[0] == pytest.approx((145, 75), abs=1)
+    assert np.array_equal(lv.points[1:], square[1:])
+
+
+def test_marks_set_before_drawing_stay(window: MainWindow, heart: Path) -> None:
+    session = window.session
+    session.work.mark_here("ed")
+    session.work.edit(0, "lv", [Contour(np.array(LV, float), smooth=True)], "Draw")
+    assert session.regions.marks.ed == (0,) and session.shown.lv
+    session.undo_stack.undo()
+    assert session.regions.marks.ed == (0,) and not session.shown.lv
+    session.undo_stack.undo()
+    assert not session.regions.marks
+
+
+def test_a_drag_given_up_is_no_step(window: MainWindow, heart: Path, qtbot: Any) -> None:
+    session, pane = window.session, window.panes.shown[0]
+    draw(window, qtbot, "draw_lv", LV)
+    drawn, steps = session.regions, session.undo_stack.count()
+    here = drawn.at(0).lv[0].points[2]
+    qtbot.mousePress(pane, LEFT, pos=at(pane, *here))
+    qtbot.mouseMove(pane, at(pane, 100, 100))
+    assert session.regions != drawn
+    key(window, qtbot, Qt.Key.Key_Escape)
+    qtbot.mouseRelease(pane, LEFT, pos=at(pane, 100, 100))
+    assert session.regions == drawn and session.undo_stack.count() == steps
+
+
+def test_a_generated_region_is_not_deleted_from_one_frame(window: MainWindow, network: Network, qtbot: Any) -> None:
+    session = window.session
+    generate(window, qtbot)
+    made = session.regions
+    session.tool = "edit"
+    key(window, qtbot, Qt.Key.Key_J)
+    key(window, qtbot, Qt.Key.Key_Delete)
+    assert session.regions == made and "Clear all deletes" in window.statusBar().currentMessage()
+    window.actions_by_name["clear_regions"].trigger()
+    assert not session.regions
+
+
+def test_the_wheel_still_enlarges_without_shift(window: MainWindow, heart: Path, qtbot: Any) -> None:
+    pane = window.panes.shown[0]
+    window.session.tool = "edit"
+    here = QPointF(at(pane, 160, 100))
+    wheel = QWheelEvent(
+        here, pane.mapToGlobal(here), QPoint(), QPoint(0, 120), Qt.MouseButton.NoButton, NO, _PHASE, False
+    )
+    QApplication.sendEvent(pane, wheel)
+    assert window.state.view.zoom > 1
