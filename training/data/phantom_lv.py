@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from echoq_models.segment.architecture import SIDE
 from training.data.not_echo import not_echo
 from training.data.pool import Pool, ShardConfig
-from training.phantom.config import AnatomyConfig, DisplayConfig, EchoConfig, GridConfig, PhantomConfig
+from training.phantom.config import AnatomyConfig, DisplayConfig, EchoConfig, GridConfig, HazeConfig, PhantomConfig
 from training.phantom.loops import simulate_loops
 from training.phantom.simulate import PhantomBatch, seeded, simulate, simulate_structureless
 
@@ -36,7 +36,17 @@ SLIM = dataclasses.replace(
 FAINT = EchoConfig(
     blood_db=(-50.0, -28.0), lateral_wall_db=(-20.0, -4.0), septum_db=(-10.0, 3.0), along_beam_db=(0.0, 10.0)
 )
-THICK_MM = (7.0, 14.0)
+# Wall and surroundings alike: what shows is only where the dark blood begins
+PLAIN = EchoConfig(
+    blood_db=(-48.0, -20.0),
+    lateral_wall_db=(-6.0, 1.0),
+    septum_db=(-2.0, 6.0),
+    surroundings_db=(-7.0, 1.0),
+    surroundings_texture_db=(0.5, 4.0),
+    bright_db=(2.0, 10.0),
+)
+LITTLE_HAZE = HazeConfig(off=0.7, drowned=0.0)
+THICK_MM = (7.0, 15.0)
 NO_HEART = dataclasses.replace(HEARTS, anatomy=dataclasses.replace(_HEARTS, empty=1.0))
 BLOBS = dataclasses.replace(HEARTS, anatomy=dataclasses.replace(_HEARTS, level_sets=1.0))
 CLEAR_DB = (-25.0, -8.0)
@@ -48,8 +58,9 @@ SMALLEST = 0.02  # share of the sector below which what is left of an LV is none
 class LvPoolConfig(ShardConfig):
     """Shares of batches: moving: three frames of a beat, where the others show one still three times.  slim: narrower
     and smoother hearts.  faint: thick walls that hardly show, without which the outline runs on to the pericardium.
-    clear: little haze.  chamberless, blobs, structureless, other: nothing to find (tissue with haze, holes of random
-    shape, uniform speckle, pictures that are no echo).
+    plain: walls that look like what lies around them, without which grey tissue at the apex is taken for haze over the
+    ventricle.  clear: little haze.  chamberless, blobs, structureless, other: nothing to find (tissue with haze, holes
+    of random shape, uniform speckle, pictures that are no echo).
 
     Variety, for each example anew: turn_deg, zoom, squash (one axis against the other), shift (half widths), gamma,
     blur (pixels), uneven (grey, smooth over the frame), hidden: share with a wedge of the sector in shadow.
@@ -59,7 +70,8 @@ class LvPoolConfig(ShardConfig):
     frames: int = 40960
     moving: float = 0.2
     slim: float = 0.35
-    faint: float = 0.35
+    faint: float = 0.25
+    plain: float = 0.3
     clear: float = 0.35
     chamberless: float = 0.07
     blobs: float = 0.04
@@ -106,9 +118,12 @@ def _moving(
 
 def _hearts(rng: np.random.Generator, config: LvPoolConfig) -> PhantomConfig:
     hearts = SLIM if rng.random() < config.slim else HEARTS
-    if rng.random() < config.faint:
-        anatomy = dataclasses.replace(hearts.anatomy, wall_mm=THICK_MM)
-        hearts = dataclasses.replace(hearts, anatomy=anatomy, echo=FAINT)
+    kind = rng.random()
+    thick = dataclasses.replace(hearts.anatomy, wall_mm=THICK_MM)
+    if kind < config.faint:
+        hearts = dataclasses.replace(hearts, anatomy=thick, echo=FAINT)
+    elif kind < config.faint + config.plain:
+        hearts = dataclasses.replace(hearts, anatomy=thick, echo=PLAIN, haze=LITTLE_HAZE)
     return hearts
 
 
