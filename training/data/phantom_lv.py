@@ -32,10 +32,6 @@ SLIM = dataclasses.replace(
         _HEARTS, width_ed_mm=(32.0, 50.0), length_ed_mm=(78.0, 100.0), contour_mm=(0.5, 2.5), tilt_deg=(-12.0, 12.0)
     ),
 )
-# Walls hardly brighter than the blood, inside a bright pericardium
-FAINT = EchoConfig(
-    blood_db=(-50.0, -28.0), lateral_wall_db=(-20.0, -4.0), septum_db=(-10.0, 3.0), along_beam_db=(0.0, 10.0)
-)
 # Wall and surroundings alike: what shows is only where the dark blood begins
 PLAIN = EchoConfig(
     blood_db=(-48.0, -20.0),
@@ -57,22 +53,22 @@ SMALLEST = 0.02  # share of the sector below which what is left of an LV is none
 @dataclass(frozen=True)
 class LvPoolConfig(ShardConfig):
     """Shares of batches: moving: three frames of a beat, where the others show one still three times.  slim: narrower
-    and smoother hearts.  faint: thick walls that hardly show, without which the outline runs on to the pericardium.
-    plain: walls that look like what lies around them, without which grey tissue at the apex is taken for haze over the
-    ventricle.  clear: little haze.  chamberless, blobs, structureless, other: nothing to find (tissue with haze, holes
-    of random shape, uniform speckle, pictures that are no echo).
+    and smoother hearts.  plain: thick walls that look like what lies around them, without which grey tissue at the apex
+    is taken for haze over the ventricle.  clear: little haze.  chamberless, blobs, structureless, other: nothing to
+    find (tissue with haze, holes of random shape, uniform speckle, pictures that are no echo).
 
     Variety, for each example anew: turn_deg, zoom, squash (one axis against the other), shift (half widths), gamma,
     blur (pixels), uneven (grey, smooth over the frame), hidden: share with a wedge of the sector in shadow.
-    overturned: share turned by 60 to 300 degrees, which is no apical view any more.
+    strands: share with bright pieces inside the ventricle near its wall, as papillary muscles, chords and trabeculae
+    are; the outline must not stop there.  overturned: share turned by 60 to 300 degrees, which is no apical view any
+    more.
     """
 
     frames: int = 40960
     moving: float = 0.2
     slim: float = 0.35
-    faint: float = 0.25
-    plain: float = 0.3
-    clear: float = 0.35
+    plain: float = 0.4
+    clear: float = 0.5
     chamberless: float = 0.07
     blobs: float = 0.04
     structureless: float = 0.05
@@ -85,6 +81,7 @@ class LvPoolConfig(ShardConfig):
     blur: float = 1.0
     uneven: float = 0.12
     hidden: float = 0.2
+    strands: float = 0.3
     overturned: float = 0.04
 
 
@@ -118,11 +115,8 @@ def _moving(
 
 def _hearts(rng: np.random.Generator, config: LvPoolConfig) -> PhantomConfig:
     hearts = SLIM if rng.random() < config.slim else HEARTS
-    kind = rng.random()
-    thick = dataclasses.replace(hearts.anatomy, wall_mm=THICK_MM)
-    if kind < config.faint:
-        hearts = dataclasses.replace(hearts, anatomy=thick, echo=FAINT)
-    elif kind < config.faint + config.plain:
+    if rng.random() < config.plain:
+        thick = dataclasses.replace(hearts.anatomy, wall_mm=THICK_MM)
         hearts = dataclasses.replace(hearts, anatomy=thick, echo=PLAIN, haze=LITTLE_HAZE)
     return hearts
 
@@ -201,7 +195,7 @@ def varied(batch: LvBatch, rng: np.random.Generator, device: torch.device, confi
     frames, lv = maps[:, :3], (maps[:, 3:] > 0.5).float()
     present = batch.present.to(device) * torch.from_numpy(~over).float().to(device)
     present = present * (lv.mean((1, 2, 3)) > 0.012).float()
-    frames = _shown(frames, rng, config)
+    frames = _shown(_stranded(frames, lv, rng, config), rng, config)
     return LvBatch(frames, lv * present[:, None, None, None], present)
 
 
@@ -220,6 +214,22 @@ def _moved(maps: Tensor, rng: np.random.Generator, config: LvPoolConfig, over: N
     affine = torch.from_numpy(np.stack(rows, axis=1).astype(np.float32)).to(maps.device)
     where = F.affine_grid(affine, list(maps.shape), align_corners=False)
     return F.grid_sample(maps, where, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _stranded(frames: Tensor, lv: Tensor, rng: np.random.Generator, config: LvPoolConfig) -> Tensor:
+    """Some frames with pieces of muscle inside the ventricle, as bright as the brighter tissue of the frame."""
+    size, side = len(frames), frames.shape[-1]
+    chosen = rng.random(size) < config.strands
+    if not chosen.any():
+        return frames
+    coarse = torch.from_numpy(rng.normal(size=(size, 1, side // 8, side // 5)).astype(np.float32)).to(frames.device)
+    pieces = F.interpolate(coarse, (side, side), mode="bicubic", align_corners=True)
+    near_wall = F.avg_pool2d(lv, 25, 1, 12) < 0.93
+    pieces = (pieces - _per_frame(rng.uniform(0.5, 1.5, size), frames)).clamp(0, 0.4) / 0.4
+    grey = torch.quantile(frames[:, 1].flatten(1), 0.93, dim=1)[:, None, None, None]
+    grain = torch.from_numpy(rng.uniform(0.5, 1.2, (size, 1, side, side)).astype(np.float32)).to(frames.device)
+    level = grey * _per_frame(rng.uniform(0.4, 1.1, size) * chosen, frames)
+    return torch.maximum(frames, level * F.avg_pool2d(grain, 3, 1, 1) * pieces * lv * near_wall)
 
 
 def _per_frame(values: NDArray[np.floating], like: Tensor) -> Tensor:
