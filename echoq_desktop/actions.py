@@ -53,6 +53,13 @@ SPECS = (
         "generate",
     ),
     Spec("copy_next", "Copy to &next frame", "Ctrl+Right", "Give the next frame the regions of this one, and go there"),
+    Spec("leave_out", "Leave this frame &out", "X", "Do not measure this frame; again: measure it", "", True),
+    Spec(
+        "follow",
+        "&Follow the neighbours",
+        "Shift+X",
+        "Drop what was set by hand in this frame: follow network and others",
+    ),
     Spec("next_edited", "Next frame edited by hand", "Shift+Right", "Go to the next frame whose regions you set"),
     Spec("previous_edited", "Previous frame edited by hand", "Shift+Left", "Go to the previous frame that you set"),
     Spec("select_region", "Select the next &region", "J", "Select the next region of this frame"),

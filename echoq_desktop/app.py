@@ -102,7 +102,7 @@ class _Photographer(QObject):
         self.code = WORKER_FAILED
         self._window, self._target = window, Path(target)
         self._deadline = time.monotonic() + LONGEST_S
-        window.session.open_failed.connect(self._on_failed)
+        window.session.opening.failed.connect(self._on_failed)
         self._poll = QTimer(self, interval=POLL_MS)
         self._poll.timeout.connect(self._look)
         self._poll.start()
@@ -117,7 +117,7 @@ class _Photographer(QObject):
     def _complete(self) -> bool:
         """Whether each shown pane shows its own frame or is known to have none."""
         session = self._window.session
-        if session.current is None or session.opening or not session.methods:
+        if session.current is None or session.opening.files or not session.methods:
             return False
         return all(
             session.missing(pane) is not None or session.frame_of(pane, session.frame) is not None

@@ -35,7 +35,7 @@ class Documents(QObject):
         self._session, self._preferences, self._window = session, preferences, window
         self._complaint: QMessageBox | None = None
         self._found.connect(self._open_found)
-        session.open_failed.connect(lambda _path, sentence: self.complain(sentence))
+        session.opening.failed.connect(lambda _path, sentence: self.complain(sentence))
 
     # opening
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from statistics import median
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
 from PySide6.QtCore import QObject, QRunnable, QThreadPool, Signal
 
 from echoq_models.errors import RegionError
-from echoq_models.regions import Contour, FrameRegions, Marks, Regions, propagate, recipe
+from echoq_models.regions import Contour, Findings, FrameRegions, Regions, propagate, recipe
+from echoq_models.regions.review import LONGEST_REASON
 
 if TYPE_CHECKING:
     from echoq_desktop.engine import OpenedLoop
@@ -20,26 +20,6 @@ if TYPE_CHECKING:
 
 NETWORK = "lv"
 TITLE = "Generate regions"
-
-
-@dataclass
-class Findings:
-    """What the network said of a loop. confidence: float64 (T,), NaN where not asked.  reasons: frame -> why none."""
-
-    confidence: NDArray[np.float64]
-    reasons: dict[int, str] = field(default_factory=dict)
-
-    @property
-    def asked(self) -> NDArray[np.bool_]:
-        """The frames the network has looked at, bool (T,)."""
-        return np.isfinite(self.confidence)
-
-    @property
-    def found(self) -> NDArray[np.bool_]:
-        """The frames in which it found a left ventricle, bool (T,)."""
-        found = self.asked.copy()
-        found[list(self.reasons)] = False
-        return found
 
 
 @dataclass(frozen=True)
@@ -84,22 +64,10 @@ def make(found: Segmentation, opened: OpenedLoop) -> Made:
     return Made(regions, whole, reasons)
 
 
-def taken_in(regions: Regions, made: Made, total: int, source: str) -> Regions:
-    """Regions with what the network gave: for the whole loop anew, for a frame among what there is.
-
-    A single frame asked for shows just what the network gave, though frames beside it were edited by hand.
-    """
-    if len(made.regions) + len(made.reasons) == total:
-        after = propagate.generated(made.regions, made.whole, total, source)
-        return replace(after, marks=regions.marks if regions.marks.by_hand else Marks())
-    shapes, whole = {**regions.generated, **made.regions}, {**regions.lv_whole, **made.whole}
-    after = propagate.generated(shapes, whole, total, source)
-    kept = regions.edited - set(made.regions)
-    for t in sorted(kept | (set(made.regions) if kept else set())):
-        shown = made.regions.get(t) or regions.at(t)
-        for kind in propagate.KINDS:
-            after = propagate.edit(after, t, kind, getattr(shown, kind), total)
-    return replace(after, marks=regions.marks)
+def said(found: Segmentation, made: Made) -> Findings:
+    """What the network, and the recipe after it, said of the frames that were asked for."""
+    sure = {t: float(found.confidence[t]) for t in found.frames}
+    return Findings(sure, {t: why[:LONGEST_REASON] for t, why in made.reasons.items()})
 
 
 @dataclass
@@ -107,6 +75,7 @@ class _Job:
     number: int
     loop_id: int
     frames: tuple[int, ...]
+    one_by_one: bool  # not the whole loop
     done: int = 0
     total: int = 0
 
@@ -122,7 +91,6 @@ class Generation(QObject):
         self.networks: dict[str, dict[str, str | None]] = {}  # name -> {"title", "missing"}, empty until known
         self.network = NETWORK
         self._job: _Job | None = None
-        self._findings: dict[int, Findings] = {}
         self._pool = QThreadPool(self)
         self._pool.setMaxThreadCount(1)
         self._pool.setStackSize(8 * 2**20)
@@ -155,23 +123,17 @@ class Generation(QObject):
         """Frames done and in all; 0, 0 while it is not known."""
         return (0, 0) if self._job is None else (self._job.done, self._job.total)
 
-    @property
-    def findings(self) -> Findings | None:
-        """What the network said of the loop shown, since it was opened."""
-        opened = self._session.current
-        return None if opened is None else self._findings.get(opened.loop_id)
-
     def summary(self) -> str:
         """One sentence about the loop shown: in how many frames there is a ventricle, how sure the network is."""
-        findings = self.findings
-        if findings is None:
+        findings = self._session.regions.findings
+        if not findings:
             return ""
-        asked, found = int(findings.asked.sum()), int(findings.found.sum())
+        found = findings.found
         if not found:
-            said = list(findings.reasons.values())
-            return f"No LV found: {_inside(max(said, key=said.count))}"
-        sure = float(np.median(findings.confidence[findings.found]))
-        frames = "this frame" if asked == 1 else f"{found} of {asked} frames"
+            why = list(findings.reasons.values())
+            return f"No LV found: {_inside(max(why, key=why.count))}"
+        asked, sure = len(findings.confidence), median(findings.confidence[t] for t in found)
+        frames = "this frame" if asked == 1 else f"{len(found)} of {asked} frames"
         return f"LV found in {frames}, confidence {sure:.2f}."
 
     # what a person asks
@@ -186,7 +148,8 @@ class Generation(QObject):
         self.cancel()
         device = self._session.settings.device
         number = self._session.engine.segment(opened.loop_id, frames, self.network, device)
-        self._job = _Job(number, opened.loop_id, tuple(range(len(opened.loop)) if frames is None else frames))
+        asked = tuple(range(len(opened.loop)) if frames is None else frames)
+        self._job = _Job(number, opened.loop_id, asked, frames is not None)
         self._session.message.emit("Looking for the left ventricle; the Regions dock shows how far it is.")
         self.changed.emit()
 
@@ -215,28 +178,27 @@ class Generation(QObject):
             self._pool.start(_Recipe(self._relay, opened, found))
 
     def _on_made(self, loop_id: int, found: Segmentation, made: Made) -> None:
-        if self._job is None or self._job.loop_id != loop_id:  # cancelled, or asked for anew
+        job = self._job
+        if job is None or job.loop_id != loop_id:  # cancelled, or asked for anew
             return
         self._job = None
-        self._remember(loop_id, found, made)
-        regions = self._session.regions_of(loop_id)
-        if made.regions and regions is not None:
-            source = " ".join(str(found.facts[key]) for key in ("network", "sha256") if found.facts.get(key))
-            self._session.work.put(taken_in(regions, made, len(found.found), source), TITLE, loop_id=loop_id)
+        before = self._session.regions_of(loop_id)
+        if before is not None:
+            self._take_in(job, before, found, made)
         self.changed.emit()
-        self._tell(loop_id, kept=bool(regions) and not made.regions)
+        if before is not None and self._session.current is not None and self._session.current.loop_id == loop_id:
+            self._session.message.emit(f"{self.summary()} {_about(before, job, made)}".rstrip())
 
-    def _tell(self, loop_id: int, kept: bool) -> None:
-        """Say in the status bar how it went; the loop may not be the one shown any more."""
-        if self._session.current is None or self._session.current.loop_id == loop_id:
-            self._session.message.emit(self.summary() + (" The regions stay as they were." if kept else ""))
-
-    def _remember(self, loop_id: int, found: Segmentation, made: Made) -> None:
-        findings = self._findings.setdefault(loop_id, Findings(np.full(len(found.found), np.nan)))
-        for t in found.frames:
-            findings.confidence[t] = float(found.confidence[t])
-            findings.reasons.pop(t, None)
-        findings.reasons.update(made.reasons)
+    def _take_in(self, job: _Job, before: Regions, found: Segmentation, made: Made) -> None:
+        """Keep what was made as one undo step, and what was said with it; that alone changes no shape: no step."""
+        findings = before.findings.renewed(said(found, made))
+        if not made.regions:
+            self._session.keep_findings(job.loop_id, findings)
+            return
+        source = " ".join(str(found.facts[key]) for key in ("network", "sha256") if found.facts.get(key))
+        given = Regions(generated=made.regions, lv_whole=made.whole, source=source)
+        after = propagate.taken_in(before, given, len(found.found), job.one_by_one)
+        self._session.work.put(replace(after, findings=findings), TITLE, loop_id=job.loop_id)
 
     def _on_failed(self, number: int, sentence: str) -> None:
         if self._job is not None and number == self._job.number:
@@ -248,6 +210,23 @@ class Generation(QObject):
         if self._job is not None and number == self._job.number:
             self._job = None
             self.changed.emit()
+
+
+def _about(before: Regions, job: _Job, made: Made) -> str:
+    """What became of what was there before."""
+    if not before:
+        return ""
+    if not made.regions:
+        return "The regions stay as they were."
+    words = []
+    kept = 0 if job.one_by_one else len(before.edited)
+    if kept:
+        words.append("The frame edited by hand was kept." if kept == 1 else f"{kept} frames edited by hand were kept.")
+    elif before.lv or before.myocardium:
+        words.append("What was drawn before was replaced; undo brings it back.")
+    if before.review is not None:
+        words.append("The review was taken back.")
+    return " ".join(words)
 
 
 def _inside(sentence: str) -> str:

@@ -13,7 +13,7 @@ from PySide6.QtGui import QUndoCommand, QUndoStack
 
 from echoq_models import regions as region_files
 from echoq_models import resources
-from echoq_models.errors import EchoQError, RegionError
+from echoq_models.errors import EchoQError, OutputError, RegionError
 from echoq_models.regions import Regions
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def stored_regions(opened: OpenedLoop, path: Path, tell: Callable[[str], None]) 
 def tell_flaws(regions: Regions, opened: OpenedLoop, tell: Callable[[str], None]) -> None:
     """Say in one sentence why the regions of the first frame cannot be measured yet (one is missing, they overlap)."""
     try:
-        Regions(regions.at(0).lv, regions.at(0).myocardium).check(opened.loop.size)
+        regions.check(opened.loop.size, [0])
     except RegionError as error:
         tell(str(error))
 
@@ -90,6 +90,17 @@ class LoopState:
     complete: set[str] = field(default_factory=set)  # methods whose job has finished
     failures: dict[str, str] = field(default_factory=dict)  # method -> one sentence
     facts: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def save(self, path: Path | None = None) -> Path:
+        """Write the regions beside the loop, or to `path`; returns where. Raises OutputError."""
+        target = Path(path) if path is not None else self.region_path
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            region_files.save(self.regions, target)
+        except OSError as error:
+            raise OutputError(f"The regions cannot be saved to {target}: {error.strerror}.") from error
+        self.stack.setClean()
+        return target
 
 
 class SetRegions(QUndoCommand):

@@ -46,8 +46,8 @@ class LoopStrip(QListWidget):
         self.itemSelectionChanged.connect(self._on_chosen)
         session.loops_changed.connect(self._fill)
         session.current_changed.connect(self._mark)
-        session.opening_changed.connect(self._fill)
-        session.opening_progress.connect(self._on_progress)
+        session.opening.changed.connect(self._fill)
+        session.opening.progress.connect(self._on_progress)
         self._fill()
 
     def sizeHint(self) -> QSize:
@@ -70,7 +70,7 @@ class LoopStrip(QListWidget):
         self._thumbs = {loop_id: icon for loop_id, icon in self._thumbs.items() if loop_id in alive}
         for opened in self._session.loops:
             self._add(self._thumb(opened), _words(opened), opened.loop_id)
-        opening = {path.name for path in self._session.opening.values()}
+        opening = {path.name for path in self._session.opening.files.values()}
         self._waiting = {name: text for name, text in self._waiting.items() if name in opening}
         for name in opening:
             item = self._add(_blank(), f"{name}\n{self._waiting.get(name, 'reading…')}", None)

@@ -161,7 +161,8 @@ class MainWindow(QMainWindow):
 
     def _build_regions_menu(self) -> None:
         menu, a = self.menuBar().addMenu("&Regions"), self.actions_by_name
-        _fill(menu, a, "generate_frame", "generate_loop", "", "copy_next", "previous_edited", "next_edited", "")
+        _fill(menu, a, "generate_frame", "generate_loop", "", "copy_next", "leave_out", "follow", "")
+        _fill(menu, a, "previous_edited", "next_edited", "")
         shape = menu.addMenu("Select, &move, scale")
         _fill(shape, a, "select_region", "next_point", "previous_point", "insert_point", "")
         _fill(shape, a, "move_left", "move_right", "move_up", "move_down", "", "larger", "smaller")
@@ -278,9 +279,9 @@ MOUSE = (
     ("Close the region", "Enter, double-click, right-click", "While drawing"),
     ("Take the last point back", "Backspace", "While drawing"),
     ("Add a handle", "Double-click an outline", "While editing"),
-    ("Delete a handle or region", "Del", "While editing: what is selected"),
+    ("Delete a handle or region", "Del", "While editing: what is selected; without a region the frame is left out"),
     ("Scale a region", "Shift+wheel, corners of its box", "While editing: around its middle"),
-    ("Move ED or ES", "Drag the mark", "In the curve of the Quality dock"),
+    ("Move ED or ES", "Drag the mark", "Above the scrub bar, or in the curve of the Quality dock"),
     ("Stop drawing", "Esc", "Drops what is drawn and not closed"),
 )
 

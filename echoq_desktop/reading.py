@@ -27,13 +27,13 @@ class ReadingBar(ProgressLine):
         self._soon.timeout.connect(self.show)
         self.setFixedWidth(WIDTH)
         self.cancel_button.setToolTip("Stop reading; loops that are open stay")
-        self.cancel_button.clicked.connect(session.cancel_opening)
-        session.opening_changed.connect(self._follow)
-        session.opening_progress.connect(self._on_progress)
+        self.cancel_button.clicked.connect(session.opening.cancel)
+        session.opening.changed.connect(self._follow)
+        session.opening.progress.connect(self._on_progress)
         self._follow()
 
     def _follow(self) -> None:
-        names = [path.name for path in self._session.opening.values()]
+        names = [path.name for path in self._session.opening.files.values()]
         if not names:
             self._soon.stop()
             self.hide()

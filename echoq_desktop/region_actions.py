@@ -22,6 +22,7 @@ class RegionActions(QObject):
 
     def __init__(self, window: MainWindow) -> None:
         super().__init__(window)
+        self._window = window
         self._session, self._actions = window.session, window.actions_by_name
         self._tips = {name: self._actions[name].statusTip() for name in ("generate_frame", "generate_loop")}
         tool, work, generation = window.panes.tool, self._session.work, self._session.generation
@@ -29,6 +30,8 @@ class RegionActions(QObject):
             "generate_frame": lambda: generation.start([self._session.frame]),
             "generate_loop": lambda: generation.start(),
             "copy_next": work.copy_to_next,
+            "leave_out": self._leave_out,
+            "follow": work.follow,
             "next_edited": lambda: work.go_to_edited(1),
             "previous_edited": lambda: work.go_to_edited(-1),
             "select_region": tool.select_region,
@@ -51,14 +54,32 @@ class RegionActions(QObject):
         on |= {f"review_{decision}": partial(self._decide, decision) for decision in DECISIONS}
         for name, act in on.items():
             self._actions[name].triggered.connect(lambda _=False, run=act: run())
+        work.name_wanted.connect(self._ask_name)
         generation.changed.connect(self._follow)
         self._session.regions_changed.connect(self._follow)
         self._session.current_changed.connect(self._follow)
+        self._session.frame_changed.connect(self._follow_frame)
         self._follow()
 
     def _decide(self, decision: str) -> None:
         self._session.work.decide(decision)
         self._follow()
+
+    def _leave_out(self) -> None:
+        self._session.work.leave_out()
+        self._follow_frame()
+
+    def _ask_name(self) -> None:
+        """Bring the field for the reviewer's name to the front."""
+        self._window.docks["regions"].show()
+        self._window.docks["regions"].raise_()
+        self._window.regions.review.name.setFocus()
+
+    def _follow_frame(self, *_: object) -> None:
+        """What depends on the frame shown."""
+        regions, t = self._session.regions, self._session.frame
+        self._actions["leave_out"].setChecked(t in regions.left_out)
+        self._actions["follow"].setEnabled(t in regions.edited or t in regions.left_out)
 
     def _follow(self, *_: object) -> None:
         """Enable what can be done now; say of generating why not."""
@@ -68,7 +89,16 @@ class RegionActions(QObject):
             self._actions[name].setEnabled(opened and missing is None and not session.generation.busy)
             action_table.describe(self._actions[name], missing or tip)
         drawn = bool(session.regions)
-        for name in ("copy_next", "select_region", "next_point", "previous_point", "clear_regions", "find_marks"):
+        self._follow_frame()
+        for name in (
+            "leave_out",
+            "copy_next",
+            "select_region",
+            "next_point",
+            "previous_point",
+            "clear_regions",
+            "find_marks",
+        ):
             self._actions[name].setEnabled(drawn)
         self._actions["next_edited"].setEnabled(bool(session.regions.edited))
         self._actions["previous_edited"].setEnabled(bool(session.regions.edited))

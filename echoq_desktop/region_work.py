@@ -27,6 +27,7 @@ class RegionWork(QObject):
     """Turns what a person does into new Regions; the session keeps them and their history."""
 
     reviewer_changed = Signal(str)
+    name_wanted = Signal()  # a review needs to know by whom
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -49,22 +50,51 @@ class RegionWork(QObject):
             self.put(after, text, merge)
 
     def delete(self, handle: Handle) -> None:
-        """Delete a handle of a contour, or the contour when it is meant whole or would lose its area."""
-        kept, t = self._kept, self._session.frame
+        """Delete a handle of a contour, or the contour when it is meant whole or would lose its area.
+
+        The last contour of its kind takes the frame out of the measurement; where one shape holds for all frames, it
+        is deleted from them all.
+        """
+        kept, t, kind = self._kept, self._session.frame, handle.kind
         contour = handles.of(kept.at(t), handle)
         if contour is None:
             return
-        there, title = list(handles.contours(kept.at(t), handle.kind)), handles.TITLES[handle.kind]
+        there, title = list(handles.contours(kept.at(t), kind)), handles.TITLES[kind]
         if handle.vertex is not None and len(contour) > LEAST_POINTS:
             there[handle.polygon] = contour.without_point(handle.vertex)
-            self.edit(t, handle.kind, there, f"Delete point of {title}")
+            self.edit(t, kind, there, f"Delete point of {title}")
             return
         del there[handle.polygon]
-        after = propagate.edit(kept, t, handle.kind, there, self._total)
-        if after.at(t) == kept.at(t):
-            self._session.message.emit(f"The {title} follows the other frames; Clear all deletes every region.")
+        if there:
+            self.edit(t, kind, there, f"Delete {title}")
+        elif propagate.one_shape(kept, kind):
+            self.put(propagate.without(kept, kind), f"Delete {title}")
         else:
-            self.put(after, f"Delete {title}")
+            self.leave_out()
+
+    def leave_out(self) -> None:
+        """Leave the frame shown out of the measurement; a second time takes it in again as it was."""
+        kept, t = self._kept, self._session.frame
+        if t in kept.left_out:
+            self.put(propagate.leave_out(kept, t, out=False), "Take frame in again")
+        elif not self._session.shown:
+            self._session.message.emit("This frame has no regions: nothing is measured in it.")
+        else:
+            self.put(propagate.leave_out(kept, t), "Leave frame out")
+            self._session.message.emit(
+                f"Frame {t + 1} is left out of the measurement, its neighbours stay; the same again takes it in."
+            )
+
+    def follow(self) -> None:
+        """Let the frame shown follow the network and the frames around it again."""
+        kept, t = self._kept, self._session.frame
+        after = propagate.follow(kept, t, self._total)
+        if after is not kept:
+            self.put(after, "Follow neighbours")
+        elif t in kept.edited:
+            self._session.message.emit("There is nothing to follow: no other frame has such regions.")
+        else:
+            self._session.message.emit("This frame follows its neighbours already.")
 
     def copy_to_next(self) -> None:
         """Give the next frame the contours of this one, and go there."""
@@ -137,7 +167,7 @@ class RegionWork(QObject):
 
     @property
     def reviewer(self) -> str:
-        """Who reviews: a name, by default that of the system's user."""
+        """Who reviews: a name, by default that of the system's user; "" while nobody has said."""
         return self._reviewer
 
     @reviewer.setter
@@ -154,6 +184,9 @@ class RegionWork(QObject):
             self._session.message.emit("There are no regions to review.")
         elif regions.review is not None and regions.review.decision == decision:
             self._session.set_regions(replace(regions, review=None), "Take review back")
+        elif not self._reviewer:
+            self._session.message.emit("Who reviews? Type your name into the Regions dock first.")
+            self.name_wanted.emit()
         else:
             now = datetime.now().astimezone().isoformat(timespec="seconds")
             review = Review(decision, self._reviewer, now)
@@ -221,8 +254,9 @@ def _marked(marks: Marks, kind: str, frames: tuple[int, ...]) -> Marks:
 
 
 def system_user() -> str:
-    """The name the system knows the person by, "" where it knows none."""
+    """The name the system knows the person by, "" where it knows none: root is nobody's."""
     try:
-        return getpass.getuser()
+        name = getpass.getuser()
     except (ImportError, KeyError, OSError):
         return ""
+    return "" if name == "root" else name

@@ -15,11 +15,12 @@ from PySide6.QtGui import QUndoGroup, QUndoStack
 
 from echoq_desktop.generation import Generation
 from echoq_desktop.loop_state import LoopState, SetRegions, region_path, stored_regions, tell_flaws
+from echoq_desktop.opening import Opening
 from echoq_desktop.region_work import RegionWork
 from echoq_models import regions as region_files
 from echoq_models.denoise.base import Settings
-from echoq_models.errors import InputError, OutputError
-from echoq_models.regions import FrameRegions, Regions
+from echoq_models.errors import InputError
+from echoq_models.regions import Findings, FrameRegions, Regions
 
 if TYPE_CHECKING:
     from echoq_desktop.engine import Engine, OpenedLoop, Result
@@ -44,9 +45,6 @@ class Session(QObject):
     facts_changed = Signal(str)  # a method of the current loop is prepared (sigma, device, ...)
     tool_changed = Signal(str)
     message = Signal(str)  # one sentence for the status bar
-    opening_changed = Signal()  # a file starts or stops being read
-    opening_progress = Signal(str, int, int)  # file name, done, total
-    open_failed = Signal(object, str)  # Path, one sentence
 
     def __init__(self, engine: Engine, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -54,7 +52,6 @@ class Session(QObject):
         self.methods: dict[str, dict[str, str | None]] = {}  # name -> {"title", "missing"}, empty until known
         self.panes: list[str] = [ORIGINAL, NETWORKS[0], "bm3d"]
         self.hidden: set[str] = set()
-        self.opening: dict[int, Path] = {}  # job -> file being read
         self._loops: dict[int, LoopState] = {}
         self._current: int | None = None
         self._settings = Settings()
@@ -65,12 +62,11 @@ class Session(QObject):
         self._group.setActiveStack(self._empty_stack)
         self._look_timer = QTimer(self, singleShot=True, interval=LOOK_AT_MS)
         self._look_timer.timeout.connect(self._look_at)
+        self.opening = Opening(engine, self)  # before this session hears of it: a file is on the way or open
         self.work = RegionWork(self)
         self.generation = Generation(self)
         engine.opened.connect(self._on_opened)
         engine.failed.connect(self._on_failed)
-        engine.cancelled.connect(self._on_cancelled)
-        engine.progress.connect(self._on_progress)
         engine.finished.connect(self._on_finished)
         engine.methods.connect(self._on_methods)
         engine.frames_ready.connect(self._on_frames)
@@ -100,23 +96,13 @@ class Session(QObject):
         return 0 if self._current is None else self._loops[self._current].frame
 
     def open_path(self, path: Path) -> int:
-        """Start reading a file or a folder of stills; `current_changed` or `open_failed` follows. Returns the job."""
+        """Start reading a file or a folder of stills: `current_changed` or `opening.failed` follows. Gives the job."""
         path = Path(path)
         for entry in self._loops.values():
             if entry.opened.path == path:
                 self.select(entry.opened.loop_id)
                 return entry.opened.loop_id
-        if path in self.opening.values():
-            return next(job for job, waiting in self.opening.items() if waiting == path)
-        job = self.engine.open(path)
-        self.opening[job] = path
-        self.opening_changed.emit()
-        return job
-
-    def cancel_opening(self) -> None:
-        """Stop reading the files that are not open yet; each is gone from `opening` once the worker let go."""
-        for job in list(self.opening):
-            self.engine.cancel(job)
+        return self.opening.read(path)
 
     def select(self, loop_id: int) -> None:
         """Show another open loop at the frame where it was left."""
@@ -291,6 +277,11 @@ class Session(QObject):
             entry = self._loops[key]
             entry.stack.push(SetRegions(partial(self._put_regions, key), entry.regions, regions, text, merge))
 
+    def keep_findings(self, loop_id: int, findings: Findings) -> None:
+        """Keep what the network said of a loop where that changes no shape: there is nothing to undo, or to save."""
+        if loop_id in self._loops:
+            self._put_regions(loop_id, replace(self._loops[loop_id].regions, findings=findings))
+
     def load_regions(self, path: Path) -> None:
         """Read a region file into the current loop as one undo step. Raises InputError."""
         if self.current is None:
@@ -308,14 +299,7 @@ class Session(QObject):
         key = self._current if loop_id is None else loop_id
         if key is None:
             raise InputError("Open a loop first, then save its regions.")
-        entry = self._loops[key]
-        target = Path(path) if path is not None else entry.region_path
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            region_files.save(entry.regions, target)
-        except OSError as error:
-            raise OutputError(f"The regions cannot be saved to {target}: {error.strerror}.") from error
-        entry.stack.setClean()
+        target = self._loops[key].save(path)
         self.message.emit(f"Regions saved to {target}")
         return target
 
@@ -337,20 +321,13 @@ class Session(QObject):
     # from the worker
 
     def _on_opened(self, loop_id: int, opened: OpenedLoop) -> None:
-        self.opening.pop(loop_id, None)
         path = region_path(opened.path)
         stack = QUndoStack(self._group)
         self._loops[loop_id] = LoopState(opened, stack, stored_regions(opened, path, self.message.emit), path)
-        self.opening_changed.emit()
         self.loops_changed.emit()
         self._show(loop_id)
 
     def _on_failed(self, job: int, sentence: str) -> None:
-        if job in self.opening:
-            path = self.opening.pop(job)
-            self.opening_changed.emit()
-            self.open_failed.emit(path, sentence)
-            return
         for key, entry in self._loops.items():
             for method in [name for name, number in entry.jobs.items() if number == job]:
                 del entry.jobs[method]
@@ -362,14 +339,6 @@ class Session(QObject):
     def _on_finished(self, job: int, _result: object) -> None:
         for entry in self._loops.values():
             entry.complete.update(name for name, number in entry.jobs.items() if number == job)
-
-    def _on_cancelled(self, job: int) -> None:
-        if self.opening.pop(job, None) is not None:
-            self.opening_changed.emit()
-
-    def _on_progress(self, job: int, done: int, total: int, text: str) -> None:
-        if job in self.opening:
-            self.opening_progress.emit(self.opening[job].name, done, total)
 
     def _on_methods(self, methods: dict[str, dict[str, str | None]]) -> None:
         self.methods = dict(methods)

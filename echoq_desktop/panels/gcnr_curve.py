@@ -129,9 +129,11 @@ class GcnrCurve(pg.PlotWidget):
             return
         top = round_up(float(np.nanmax(areas)))
         self._area.setData(np.arange(1, len(areas) + 1, dtype=np.float64), areas / top)
-        axis.setTicks([[(share, f"{top * share:g}") for share in (0.0, 0.5, 1.0)], [(0.25, ""), (0.75, "")]])
+        ticks = [(share, f"{top * share:g}") for share in (0.0, 0.5, 1.0)]
+        axis.setTicks([ticks, [(0.25, ""), (0.75, "")]])
         axis.setLabel(f"LV area, {unit}", color=LV)
-        axis.setWidth(44)
+        longest = max(self.fontMetrics().horizontalAdvance(text) for _, text in ticks)
+        axis.setWidth(max(44, longest + self.fontMetrics().height() + 10))  # numbers, then the name on its side
 
     def set_marks(self, ed: Sequence[int], es: Sequence[int]) -> None:
         """Where end diastole and end systole are, frames from 0."""

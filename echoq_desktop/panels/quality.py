@@ -25,7 +25,16 @@ from echoq_desktop.panels.histogram_strip import HistogramStrip
 from echoq_desktop.panels.notes import Notes
 from echoq_desktop.panels.quality_cut import Cut, FrameNumbers, numbers_of
 from echoq_desktop.panels.quality_numbers import LoopNumbers
-from echoq_desktop.panels.quality_report import NOTHING, WAITING, cells, loop_csv, number, small_note, table_text
+from echoq_desktop.panels.quality_report import (
+    NOTHING,
+    WAITING,
+    cells,
+    counted,
+    loop_csv,
+    number,
+    small_note,
+    table_text,
+)
 from echoq_desktop.panels.quality_table import QualityTable
 from echoq_desktop.panels.throttle import Throttle, on_screen
 from echoq_desktop.theme import LV, MYOCARDIUM, TEXT, pane_colour
@@ -283,9 +292,10 @@ class QualityPanel(QWidget):
             small = small_note(*cut.pixels) if cut is not None else None
             if small:
                 out.append((small, True))
-        if self.numbers.left_out:
-            out.append((f"{self.numbers.left_out} frames are left out: their regions overlap or are empty.", True))
-        review = self.session.regions.review
+        regions = self.session.regions
+        left_out = sum(t < self._count() for t in regions.left_out)
+        out += counted(left_out, self.numbers.flawed, self.numbers.overlapping)
+        review = regions.review
         if review is not None and review.decision == "rejected":
             out.append(("The regions were rejected in review: these figures do not count.", True))
         for pane in self.numbers.panes:
@@ -295,6 +305,8 @@ class QualityPanel(QWidget):
         return out
 
     def _what_to_draw(self) -> str:
+        if self.session.frame in self.session.regions.left_out:
+            return "This frame is left out of the measurement."
         shown = self.session.regions.at(self.session.frame)
         if not shown.lv and not shown.myocardium:
             return "Draw both regions, left ventricle and myocardium, to measure gCNR."
@@ -320,7 +332,8 @@ class QualityPanel(QWidget):
         """Write gCNR, contrast and CNR of each frame and pane. Raises OutputError."""
         if self.session.current is not None:
             series = {pane: self.numbers.series(pane) for pane in self.numbers.panes}
-            write_whole(path, loop_csv(self.session.current.loop.times_ms, series).encode())
+            area = self.numbers.areas, "mm2" if self.session.current.spacing is not None else "pixels"
+            write_whole(path, loop_csv(self.session.current.loop.times_ms, series, area).encode())
 
     def save_figure(self, path: Path) -> None:
         """Write table, histograms and curve as PNG at twice the screen's resolution. Raises OutputError."""

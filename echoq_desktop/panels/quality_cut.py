@@ -25,16 +25,27 @@ class FrameNumbers(NamedTuple):
 
 @dataclass(frozen=True)
 class Cut:
-    """Both regions of a frame. shown: what they were made of.  lv, myocardium: their pixels in the flat frame."""
+    """Both regions of a frame. shown: what they were made of.  lv, myocardium: their pixels in the flat frame.
+
+    shared: how many pixels lie in contours of both, and count in neither.
+    """
 
     shown: FrameRegions
     lv: NDArray[np.int32]
     myocardium: NDArray[np.int32]
+    shared: int = 0
 
     @property
     def pixels(self) -> tuple[int, int]:
         """How many pixels LV and myocardium hold."""
         return len(self.lv), len(self.myocardium)
+
+    @property
+    def shared_note(self) -> str | None:
+        """A sentence about the pixels that count in neither region, None where there are none."""
+        if not self.shared:
+            return None
+        return f"Left ventricle and myocardium share {self.shared} pixels in this frame: they count in neither."
 
     def histograms(self, frame: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Shares of the 256 grey levels in LV and myocardium of a frame (H, W), float64 (256,) each, summing to 1."""
@@ -61,16 +72,17 @@ def _moments(shares: NDArray[np.float64]) -> tuple[float, float]:
     return mean, float(shares @ (LEVELS - mean) ** 2)
 
 
-def cut_of(shown: FrameRegions, masks: tuple[NDArray[np.bool_], NDArray[np.bool_]]) -> Cut:
-    """The cut of a frame's regions and their masks, bool (H, W).
+def cut_of(shown: FrameRegions, size: tuple[int, int], overlap: bool) -> Cut:
+    """The cut of a frame's regions in a picture of `size` (H, W).
 
-    Raises RegionError when a region holds no pixel or the two share one.
+    overlap: whether measuring goes on without the pixels that both regions cover, as where a network gave them; in
+    regions that a person drew they are a slip of the hand. Raises RegionError then, and when a region holds no pixel.
     """
-    lv, myocardium = (np.flatnonzero(mask).astype(np.int32) for mask in masks)  # a loop's worth is kept
+    shared = shown.shared(size)
+    if shared and not overlap:
+        raise RegionError(f"Left ventricle and myocardium share {shared} pixels in this frame: move them apart.")
+    lv, myocardium = (np.flatnonzero(mask).astype(np.int32) for mask in shown.masks(size))  # a loop's worth is kept
     for name, pixels in (("left ventricle", lv), ("myocardium", myocardium)):
         if not len(pixels):
             raise RegionError(f"The {name} holds no pixel of this frame: draw it inside the picture.")
-    shared = int(np.count_nonzero(masks[1].reshape(-1)[lv]))
-    if shared:
-        raise RegionError(f"Left ventricle and myocardium share {shared} pixels in this frame: move them apart.")
-    return Cut(shown, lv, myocardium)
+    return Cut(shown, lv, myocardium, shared)

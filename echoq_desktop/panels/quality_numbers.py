@@ -97,9 +97,14 @@ class LoopNumbers(QObject):
         return shown if ORIGINAL in shown else [ORIGINAL, *shown]
 
     @property
-    def left_out(self) -> int:
+    def flawed(self) -> int:
         """How many frames have regions that cannot be measured, as far as the loop is looked through."""
         return len(self._state.flaws)
+
+    @property
+    def overlapping(self) -> int:
+        """In how many frames the regions share pixels, which count in neither; as far as they are looked through."""
+        return sum(cut.shared > 0 for cut in self._state.cuts.values())
 
     @property
     def areas(self) -> NDArray[np.float64] | None:

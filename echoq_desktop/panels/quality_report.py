@@ -60,17 +60,39 @@ def table_text(titles: Sequence[str], columns: Sequence[Sequence[str]], notes: S
     return "\n".join([*lines, *notes]) + "\n"
 
 
-def loop_csv(times_ms: NDArray[np.float64], series: Mapping[str, Series | None]) -> str:
-    """One line a frame: frame (from 1), time in ms, then gCNR, contrast in grey levels and CNR of each pane.
+def counted(left_out: int, flawed: int, overlapping: int) -> list[tuple[str, bool]]:
+    """Sentences about frames that are not, or not wholly, measured, each with whether it is a warning."""
+    out = []
+    if left_out:
+        out.append((f"{_frames_are(left_out)} left out by hand.", False))
+    if flawed:
+        out.append((f"{_frames_are(flawed)} left out: their regions overlap or are empty.", True))
+    if overlapping:
+        where = "1 frame" if overlapping == 1 else f"{overlapping} frames"
+        out.append((f"Both regions cover some pixels in {where}: these count in neither.", True))
+    return out
 
-    A cell is empty where the value is not measured.
+
+def _frames_are(count: int) -> str:
+    return "1 frame is" if count == 1 else f"{count} frames are"
+
+
+def loop_csv(
+    times_ms: NDArray[np.float64],
+    series: Mapping[str, Series | None],
+    area: tuple[NDArray[np.float64] | None, str],
+) -> str:
+    """One line a frame: frame (from 1), time in ms, the LV's area, then gCNR, contrast in grey levels and CNR of panes.
+
+    area: float64 (T,), None while it is not known, and its unit. A cell is empty where the value is not measured.
     """
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\r\n")  # RFC 4180
     names = [f"{kind}_{pane}" for pane in series for kind in ("gcnr", "contrast_grey", "cnr")]
-    table.writerow(["frame", "time_ms", *names])
+    areas = np.full(len(times_ms), np.nan) if area[0] is None else area[0]
+    table.writerow(["frame", "time_ms", f"lv_area_{area[1]}", *names])
     for t, time in enumerate(times_ms.tolist()):
-        row: list[str] = [str(t + 1), f"{time:.3f}"]
+        row = [str(t + 1), f"{time:.3f}", f"{areas[t]:.2f}" if math.isfinite(areas[t]) else ""]
         for one in series.values():
             known = one is not None and bool(one.measured[t])
             row += [f"{v:.6f}" if known and math.isfinite(v) else "" for v in _values(one, t)]

@@ -48,7 +48,7 @@ def find_cut(regions: Regions, size: tuple[int, int], t: int, beside: Cut | None
     if beside is not None and beside.shown == shown:
         return Found(t, beside, None)
     try:
-        return Found(t, cut_of(shown, regions.masks(size, t)), None)
+        return Found(t, cut_of(shown, size, overlap=bool(regions.generated)), None)
     except RegionError as error:
         return Found(t, None, str(error))
 

@@ -7,7 +7,6 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
     QButtonGroup,
@@ -105,6 +104,7 @@ class GenerateBox(QGroupBox):
         generation.changed.connect(self.refresh)
         session.current_changed.connect(self.refresh)
         session.frame_changed.connect(lambda _: self._show_status())
+        session.regions_changed.connect(self._show_status)  # an undo takes back what was said
         self.refresh()
 
     def refresh(self, *_: object) -> None:
@@ -142,7 +142,7 @@ class GenerateBox(QGroupBox):
         lines = []
         if generation.busy:
             lines.append("Looking for the left ventricle…")
-        elif generation.findings is not None:
+        elif self._session.regions.findings:
             lines = [generation.summary(), self._about_frame(t)]
         elif generation.missing is not None and generation.networks:
             lines = [generation.missing]
@@ -150,13 +150,12 @@ class GenerateBox(QGroupBox):
         self.status.setVisible(bool(self.status.text()))
 
     def _about_frame(self, t: int) -> str:
-        findings = self._session.generation.findings
-        if findings is None or t >= len(findings.confidence) or not findings.found.any():
+        findings = self._session.regions.findings
+        if not findings.found:
             return ""
         if t in findings.reasons:
             return f"This frame: {findings.reasons[t]}"
-        sure = findings.confidence[t]
-        return "" if np.isnan(sure) else f"This frame: confidence {sure:.2f}."
+        return f"This frame: confidence {findings.confidence[t]:.2f}." if t in findings.confidence else ""
 
 
 class BeatBox(QGroupBox):

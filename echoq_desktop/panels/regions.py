@@ -51,6 +51,8 @@ BUTTONS = (
 
 def origin(regions: Regions, t: int) -> str:
     """Where the regions of frame `t` come from, in a few words; "" without any."""
+    if t in regions.left_out:
+        return "left out of the measurement"
     if not regions.at(t):
         return ""
     if t in regions.edited:
@@ -150,15 +152,25 @@ class RegionsPanel(QWidget):
     def _frame_buttons(self) -> QVBoxLayout:
         """Deleting in this frame, and what concerns the frames beside it."""
         work = self.session.work
-        self.delete_button = button("&Delete", "Delete the chosen contour (Delete)", self.delete_chosen)
+        self.delete_button = button(
+            "&Delete", "Delete the chosen contour; a frame without one is left out (Delete)", self.delete_chosen
+        )
         self.clear_button = button("&Clear all", "Delete every region of this loop; can be undone", self.clear)
         self.copy_button = button("Copy to &next", "Give the next frame the regions of this one", work.copy_to_next)
+        self.out_button = button("Leave &out", "Do not measure this frame; again: measure it (X)", work.leave_out)
+        self.out_button.setCheckable(True)
+        self.follow_button = button(
+            "&Follow neighbours",
+            "Drop what was set by hand in this frame: it follows the network and the frames around it (Shift+X)",
+            work.follow,
+        )
         self.edited = QLabel()
         self.edited.setWordWrap(True)
         self.edited.setAccessibleName("Frames edited by hand")
         column = QVBoxLayout()
         column.setSpacing(4)
         column.addLayout(row(self.copy_button, self.delete_button, self.clear_button))
+        column.addLayout(row(self.out_button, self.follow_button))
         column.addWidget(self.edited)
         return column
 
@@ -209,8 +221,9 @@ class RegionsPanel(QWidget):
         self.notes.show_all(self._notes(opened))
         edited, where = sorted(self.session.regions.edited), origin(self.session.regions, self.session.frame)
         lines = [f"This frame: {where}."] if where else []
-        if edited:
-            lines.append(f"◆ Edited by hand: {'frame' if len(edited) == 1 else 'frames'} {frame_list(edited)}")
+        for words, frames in (("◆ Edited by hand", edited), ("✕ Left out", sorted(self.session.regions.left_out))):
+            if frames:
+                lines.append(f"{words}: {'frame' if len(frames) == 1 else 'frames'} {frame_list(frames)}")
         self.edited.setText("\n".join(lines))
         self.edited.setVisible(bool(lines))
         self._show_state()
@@ -225,6 +238,8 @@ class RegionsPanel(QWidget):
         if opened is None:
             return [("Open a loop to draw regions on it.", False)]
         regions = self.session.regions
+        if self.session.frame in regions.left_out:
+            return [("Nothing is measured in this frame. Leave out again takes it in.", False)]
         shown = regions.at(self.session.frame)
         if not (shown.lv or shown.myocardium):
             return [("No regions yet: generate them, or choose Draw LV and click around the cavity.", False)]
@@ -236,7 +251,8 @@ class RegionsPanel(QWidget):
                 out.append((f"{name}: none yet, gCNR needs it.", False))
             elif len(polygons) > 1 or count < SMALL_REGION_PIXELS:
                 out.append((f"{name}, all: {count:,} px{_square_cm(opened, count)}", count < SMALL_REGION_PIXELS))
-        flaw = find_cut(regions, opened.loop.size, self.session.frame).flaw
+        found = find_cut(regions, opened.loop.size, self.session.frame)
+        flaw = found.flaw or (found.cut.shared_note if found.cut is not None else None)
         return out if flaw is None else [*out, (flaw, True)]
 
     def _show_state(self) -> None:
@@ -257,6 +273,10 @@ class RegionsPanel(QWidget):
         self.delete_button.setEnabled(opened and 0 <= self.list.currentRow() < len(self._listed))
         self.clear_button.setEnabled(drawn)
         self.copy_button.setEnabled(drawn)
+        regions, t = self.session.regions, self.session.frame
+        self.out_button.setEnabled(drawn)
+        self.out_button.setChecked(t in regions.left_out)
+        self.follow_button.setEnabled(opened and (t in regions.edited or t in regions.left_out))
         self.save_button.setEnabled(opened and not self.session.undo_stack.isClean())
         self.save_as_button.setEnabled(drawn)
         self.load_button.setEnabled(opened)

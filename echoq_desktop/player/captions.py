@@ -58,10 +58,14 @@ def _titles(painter: QPainter, pane: Pane, session: Session, view: View, head: Q
 
 
 def _frame(session: Session) -> str:
-    """ "ED ◆ 3 / 27": the frame, what moment of the beat it is, a diamond where a person set its regions."""
+    """ "ED ◆ 3 / 27": the frame, what moment of the beat it is, a diamond where a person set its regions.
+
+    Also whether it is left out of the measurement.
+    """
     t, regions = session.frame, session.regions
     known = [name for name, frames in (("ED", regions.marks.ed), ("ES", regions.marks.es)) if t in frames]
     known += ["◆"] if t in regions.edited else []
+    known += ["left out"] if t in regions.left_out else []
     return "  ".join([*known, f"{t + 1} / {len(_loop(session).loop)}"])
 
 

@@ -61,8 +61,8 @@ class PaneArea(QWidget):
         session.results_changed.connect(self._on_results)
         session.facts_changed.connect(self.repaint_all)
         session.panes_changed.connect(self.arrange)
-        session.opening_changed.connect(self._on_current)
-        session.opening_progress.connect(self._on_opening)
+        session.opening.changed.connect(self._on_current)
+        session.opening.progress.connect(self._on_opening)
         state.changed.connect(self.repaint_all)
         state.layout_changed.connect(self.arrange)
         self.tool.changed.connect(self.repaint_all)
@@ -147,8 +147,8 @@ class PaneArea(QWidget):
         self._state.set(zoom=1.0, centre=None)
         opened = self._session.current
         self._stack.setCurrentIndex(0 if opened is None else 1)
-        if self._session.opening:
-            name = next(iter(self._session.opening.values())).name
+        if self._session.opening.files:
+            name = next(iter(self._session.opening.files.values())).name
             self._say(f"Reading {name}…")
         else:
             self._welcome.setText(WELCOME.format(text=theme.TEXT, muted=theme.MUTED))

@@ -23,9 +23,13 @@ TRACK = 5.0  # height of the track
 LANE = 3.0  # height of one method's computed bar
 GAP = 2.0
 DIAMOND = 4.5  # half a diagonal
+CROSS = 3.5  # half a side
+GRAB = 9.0  # widget pixels beside a mark's name within which it is caught
+MARKS = {"ed": "ED", "es": "ES"}
 TIP = (
     "Drag to any frame. The thin bars below fill as frames are computed.\n"
-    "ED, ES: end diastole and end systole. Diamonds: frames edited by hand. Red line: no LV found."
+    "ED, ES: end diastole and end systole; drag their names to move them.\n"
+    "Diamonds: frames edited by hand. Crosses: frames left out. Red line: no LV found."
 )
 
 
@@ -35,10 +39,13 @@ class ScrubBar(QSlider):
     def __init__(self, session: Session, clock: Clock, parent: QWidget | None = None) -> None:
         super().__init__(Qt.Orientation.Horizontal, parent)
         self._session, self._clock = session, clock
+        self._held: tuple[str, int] | None = None  # the mark under the mouse's button
+        self._held_at = 0  # where it was dragged to
         self.setAccessibleName("Frame")
         self.setToolTip(TIP)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setTracking(True)
+        self.setMouseTracking(True)
         self.valueChanged.connect(self._on_value)
         session.current_changed.connect(self._on_current)
         session.frame_changed.connect(self._on_frame)
@@ -67,15 +74,45 @@ class ScrubBar(QSlider):
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         if event.button() == Qt.MouseButton.LeftButton:
-            self.setSliderDown(True)
-            self.setValue(self.frame_at(event.position().x()))
+            self._held = self._mark_at(event.position())
+            if self._held is None:
+                self.setSliderDown(True)
+                self.setValue(self.frame_at(event.position().x()))
+            else:
+                self._clock.pause()
+                self._held_at = self._held[1]
+                self.setValue(self._held_at)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        if self.isSliderDown():
+        if self._held is not None:
+            self._held_at = self.frame_at(event.position().x())
+            self.setValue(self._held_at)  # the picture shows the moment that is being marked
+            self.update()
+        elif self.isSliderDown():
             self.setValue(self.frame_at(event.position().x()))
+        else:
+            over = self._mark_at(event.position()) is not None
+            self.setCursor(Qt.CursorShape.SplitHCursor if over else Qt.CursorShape.ArrowCursor)
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         self.setSliderDown(False)
+        held, self._held = self._held, None
+        if held is not None and self._held_at != held[1]:
+            self._session.work.move_mark(*held, self._held_at)
+        self.update()
+
+    def _mark_at(self, at: QPointF) -> tuple[str, int] | None:
+        """The mark whose name is nearest to the mouse, if it is near."""
+        if at.y() >= MIDDLE - TRACK / 2 - 2:  # on the track the playhead moves
+            return None
+        near = {mark: abs(self.x_of(mark[1]) - at.x()) for mark in self._marks()}
+        mark = min(near, key=lambda each: near[each], default=None)
+        return mark if mark is not None and near[mark] <= GRAB else None
+
+    def _marks(self) -> list[tuple[str, int]]:
+        """The kind and frame of each mark."""
+        marks = self._session.regions.marks
+        return [(kind, t) for kind in MARKS for t in getattr(marks, kind) if t <= self.maximum()]
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
@@ -141,11 +178,8 @@ class ScrubBar(QSlider):
 
     def _paint_lost(self, painter: QPainter, track: QRectF) -> None:
         """The frames in which the network found no ventricle, under the track."""
-        findings = self._session.generation.findings
-        if findings is None or not findings.reasons:
-            return
-        lost = np.zeros(len(findings.confidence), dtype=bool)
-        lost[list(findings.reasons)] = True
+        lost = np.zeros(self.maximum() + 1, dtype=bool)
+        lost[[t for t in self._session.regions.findings.reasons if t < len(lost)]] = True
         painter.setBrush(QColor(theme.ERROR))
         for start, end in _runs(lost):
             left, right = max(self.x_of(start - 0.5), EDGE), min(self.x_of(end - 0.5), self.width() - EDGE)
@@ -153,25 +187,29 @@ class ScrubBar(QSlider):
 
     def _paint_marks(self, painter: QPainter, track: QRectF) -> None:
         """ED and ES above the track."""
-        marks, font = self._session.regions.marks, QFont(self.font())
+        font = QFont(self.font())
         font.setPointSizeF(max(font.pointSizeF() - 2.0, 6.5))
         painter.setFont(font)
         painter.setPen(QPen(QColor(theme.LV), 1.4))
-        for text, frames in (("ED", marks.ed), ("ES", marks.es)):
-            for frame in frames:
-                x = self.x_of(frame)
-                painter.drawLine(QPointF(x, track.top() - 5), QPointF(x, track.bottom() + 1))
-                painter.drawText(QRectF(x - 14, 0, 28, track.top() - 5), Qt.AlignmentFlag.AlignCenter, text)
+        for mark in self._marks():
+            x = self.x_of(self._held_at if mark == self._held else mark[1])
+            painter.drawLine(QPointF(x, track.top() - 5), QPointF(x, track.bottom() + 1))
+            painter.drawText(QRectF(x - 14, 0, 28, track.top() - 5), Qt.AlignmentFlag.AlignCenter, MARKS[mark[0]])
         painter.setPen(Qt.PenStyle.NoPen)
 
     def _paint_edited(self, painter: QPainter) -> None:
-        """A diamond on each frame that a person set."""
+        """A diamond on each frame that a person set, a cross on each that is left out."""
         painter.setPen(QPen(QColor(theme.PANEL), 1.0))
         painter.setBrush(QColor(theme.MYOCARDIUM))
         for frame in self._session.regions.edited:
             x = self.x_of(frame)
             tips = ((x, MIDDLE - DIAMOND), (x + DIAMOND, MIDDLE), (x, MIDDLE + DIAMOND), (x - DIAMOND, MIDDLE))
             painter.drawPolygon(QPolygonF([QPointF(*tip) for tip in tips]))
+        painter.setPen(QPen(QColor(theme.WARNING), 1.8))
+        for frame in self._session.regions.left_out:
+            x = self.x_of(frame)
+            for rise in (CROSS, -CROSS):
+                painter.drawLine(QPointF(x - CROSS, MIDDLE - rise), QPointF(x + CROSS, MIDDLE + rise))
         painter.setPen(Qt.PenStyle.NoPen)
 
     def _on_current(self) -> None:

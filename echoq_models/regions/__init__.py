@@ -5,14 +5,15 @@ from echoq_models.regions.beat import areas, find_marks, mask_areas
 from echoq_models.regions.contour import Contour
 from echoq_models.regions.files import load, save, sidecar
 from echoq_models.regions.matching import interpolate
-from echoq_models.regions.propagate import copy_to, edit, generated, set_frame
+from echoq_models.regions.propagate import copy_to, edit, follow, generated, leave_out, set_frame, taken_in
 from echoq_models.regions.raster import Polygon, mask_polygons, polygon_mask, polygons_mask
 from echoq_models.regions.recipe import RecipeSettings, frame_regions, regions_from_lv, whole_contour
 from echoq_models.regions.regions import FrameRegions, Regions
-from echoq_models.regions.review import Marks, Review
+from echoq_models.regions.review import Findings, Marks, Review
 
 __all__ = [
     "Contour",
+    "Findings",
     "FrameRegions",
     "Marks",
     "Polygon",
@@ -23,9 +24,11 @@ __all__ = [
     "copy_to",
     "edit",
     "find_marks",
+    "follow",
     "frame_regions",
     "generated",
     "interpolate",
+    "leave_out",
     "load",
     "long_axis",
     "mask_areas",
@@ -36,5 +39,6 @@ __all__ = [
     "save",
     "set_frame",
     "sidecar",
+    "taken_in",
     "whole_contour",
 ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from echoq_models.regions.contour import Contour
 from echoq_models.regions.regions import Regions
 from echoq_models.regions.review import Marks
 
@@ -39,18 +40,28 @@ class BeatSettings:
 
 
 def areas(regions: Regions, total: int, spacing: Spacing | None = None) -> Floats:
-    """Area of the left ventricle in each of `total` frames: float64 (total,), NaN where there is none.
+    """Area of the left ventricle in each of `total` frames: float64 (total,), NaN without one or when left out.
 
-    In mm², or in pixels without `spacing`. It is that of the whole ventricle, where the network or a person gave any,
-    and else of the measured region.
+    In mm², or in pixels without `spacing`. Where a network gave the whole ventricle it is that one's area A, times
+    a / g where a hand, there or in a frame beside it, made an area of a from g, the measured part that the network
+    gave. In a frame that a person drew and the network did not find it is a times the median of A / g. Without a
+    network it is that of the measured region.
     """
     out = np.full(total, np.nan)
+    given = {t: _area(regions.generated[t].lv) for t in regions.lv_whole if t in regions.generated}
+    shares = {t: abs(regions.lv_whole[t].area) / g for t, g in given.items() if g > 0}
+    usual = float(np.median(list(shares.values()))) if shares else 1.0
     for t in range(total):
-        whole = regions.lv_whole.get(t)
-        shown = regions.at(t).lv if not regions.lv_whole else () if whole is None else (whole,)
-        if shown:
-            out[t] = sum(abs(contour.area) for contour in shown)
+        drawn = _area(regions.at(t).lv)
+        if drawn > 0 and t in regions.lv_whole:
+            out[t] = drawn * shares[t] if t in shares else abs(regions.lv_whole[t].area)
+        elif drawn > 0 and (t in regions.edited or not regions.lv_whole):
+            out[t] = drawn * usual
     return out * _pixel(spacing)
+
+
+def _area(contours: tuple[Contour, ...]) -> float:
+    return sum(abs(contour.area) for contour in contours)
 
 
 def mask_areas(masks: NDArray[np.bool_], spacing: Spacing | None = None) -> Floats:

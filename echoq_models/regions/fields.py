@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from echoq_models.errors import InputError, RegionError
 from echoq_models.regions.contour import LEAST_POINTS, Contour
 from echoq_models.regions.raster import Polygon
 from echoq_models.regions.regions import FrameRegions
-from echoq_models.regions.review import Marks, Review
+from echoq_models.regions.review import Findings, Marks, Review
 from echoq_models.regions.spline import DECIMALS
 
 FARTHEST = 1e6  # pixels: no picture is as large
@@ -59,14 +59,17 @@ class Fields:
 
     def by_frame(self, name: str, absent: Container[int] = ()) -> dict[int, Any]:
         """Objects by frame number; `absent` are the numbers that may have null instead of one."""
+        return self._numbered(name, "polygons", lambda t, value: type(value) is dict or (value is None and t in absent))
+
+    def _numbered(self, name: str, what: str, fits: Callable[[int, Any], bool]) -> dict[int, Any]:
+        """Values by frame number, all of which fit; `what` they are."""
         frames = self.data.get(name, {})
         if not isinstance(frames, dict):
-            raise self.wrong(f'"{name}" must map frame numbers to polygons.')
+            raise self.wrong(f'"{name}" must map frame numbers to {what}.')
         out = {}
         for key, value in frames.items():
-            number = key.isascii() and key.isdigit() and len(key) < 10
-            if not number or not (isinstance(value, dict) or (value is None and int(key) in absent)):
-                raise self.wrong(f'"{name}" must map frame numbers to polygons, not {key[:40]!r}.')
+            if not (key.isascii() and key.isdigit() and len(key) < 10 and fits(int(key), value)):
+                raise self.wrong(f'"{name}" must map frame numbers to {what}: see {key[:40]!r}.')
             out[int(key)] = value
         return out
 
@@ -111,6 +114,18 @@ class Fields:
                 contour = spline if _same(spline.outline, contour.points) else contour
             out.append(contour)
         return tuple(out)
+
+    def findings(self) -> Findings:
+        """What the network said of the frames."""
+        block = self._block("findings")
+        sure = block._numbered(
+            "confidence", "numbers from 0 to 1", lambda _, v: type(v) in (int, float) and 0 <= v <= 1
+        )
+        why = block._numbered("reasons", "text", lambda _, value: isinstance(value, str))
+        try:
+            return Findings(sure, why)
+        except RegionError as error:
+            raise self.wrong(str(error)) from None
 
     def marks(self) -> Marks:
         """The marks of the beat."""

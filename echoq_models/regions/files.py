@@ -1,8 +1,8 @@
 """Region files: `ROI.json`, version 1 (polygons for all frames) and version 2 (everything else).
 
 "lv" and "myocardium" hold the measured outlines as polygons, so that any reader measures the same. Version 2 adds
-what an outline does not tell: "handles" of splines, "edited" key frames, what was "generated", "lv_whole", "marks",
-"review" and "source". What is not known is passed over.
+what an outline does not tell: "handles" of splines, "edited" key frames, frames "left_out", what was "generated",
+"lv_whole", "findings", "marks", "review" and "source". What is not known is passed over.
 """
 
 from __future__ import annotations
@@ -90,6 +90,11 @@ def _more(regions: Regions) -> dict[str, Any]:
             str(t): {"points": _points(contour.points), "smooth": contour.smooth}
             for t, contour in regions.lv_whole.items()
         }
+    if regions.left_out:
+        data["left_out"] = sorted(regions.left_out)
+    if regions.findings:
+        said = {"confidence": regions.findings.confidence, "reasons": regions.findings.reasons}
+        data["findings"] = {name: {str(t): value for t, value in told.items()} for name, told in said.items()}
     marks, review = regions.marks, regions.review
     if marks or marks.by_hand:
         data["marks"] = {"ed": list(marks.ed), "es": list(marks.es), "by_hand": marks.by_hand}
@@ -137,6 +142,8 @@ def _regions(data: Any, path: Path) -> Regions:
         marks=fields.marks(),
         review=fields.review(),
         source=fields.text("source"),
+        left_out=frozenset(fields.frame_numbers("left_out")),
+        findings=fields.findings(),
     )
 
 

@@ -4,7 +4,8 @@ A frame that a person edited is a key frame. A frame between two of them shows w
 their corrections, blended linearly in time: the network follows the beat, the person sets it right. Where the network
 gave nothing, contours are blended between the frames that have some. Beyond the first and last key frame the
 correction, or without a network the contour, is held. So every frame follows from `generated` and the key frames
-alone: editing one twice never adds up.
+alone: editing one twice never adds up. A frame left out shows nothing and is not measured; its neighbours stay as they
+were.
 """
 
 from __future__ import annotations
@@ -39,10 +40,35 @@ def generated(
     Frames with few handles get as many as most frames have, so that a correction fits them all.
     """
     contours = {t: w if isinstance(w, Contour) else whole_contour(w) for t, w in whole.items()}
-    made = Regions(generated=_alike(shapes), lv_whole=contours, source=source)
-    for kind in KINDS:
-        made = _follow(made, kind, 0, total)
-    return made
+    return taken_in(Regions(), Regions(generated=shapes, lv_whole=contours, source=source), total)
+
+
+def taken_in(regions: Regions, given: Regions, total: int, one_by_one: bool = False) -> Regions:
+    """`regions` with what a network gave now: the `generated`, `lv_whole` and `source` of `given`.
+
+    It replaces what a network gave before; with `one_by_one` only where it gave something, and these frames then show
+    just that, though a person had set them or their neighbours. Other key frames that a person edited stay as they
+    are, and so do frames left out; corrections reach the new contours between them. What was drawn for all frames goes.
+    """
+    replaced = frozenset(given.generated if one_by_one else ())
+    shapes, whole = dict(given.generated), dict(given.lv_whole)
+    if one_by_one:
+        shapes, whole = {**regions.generated, **shapes}, {**regions.lv_whole, **whole}
+    keys = {t: regions.under(t) for t in regions.edited - replaced}
+    if keys:  # else no correction can move the new ones
+        keys |= {t: given.generated[t] for t in replaced}
+    made = replace(
+        regions,
+        lv=(),
+        myocardium=(),
+        frames=keys,
+        edited=frozenset(keys),
+        left_out=regions.left_out - replaced,
+        generated=_alike(shapes),
+        lv_whole=whole,
+        source=given.source,
+    )
+    return _all_follow(made, total)
 
 
 def _alike(shapes: Mapping[int, FrameRegions]) -> dict[int, FrameRegions]:
@@ -65,12 +91,13 @@ def _alike(shapes: Mapping[int, FrameRegions]) -> dict[int, FrameRegions]:
 def edit(regions: Regions, t: int, kind: str, contours: Iterable[Contour], total: int) -> Regions:
     """Regions in which frame `t` shows these contours of `kind`, "lv" or "myocardium", and its neighbours follow.
 
-    Frame `t` becomes a key frame, its other region as it is. What was drawn for all frames follows too, unless there
-    are other key frames: then it becomes one at frame 0. Without contours frame `t` follows its neighbours again.
-    An edit that changes nothing gives the same regions. 100 frames take 10 to 30 ms.
+    Frame `t` becomes a key frame, its other region as it is, and is not left out any more. What was drawn for all
+    frames follows too, unless there are other key frames: then it becomes one at frame 0. Without contours frame `t`
+    gets those that its neighbours ask for. An edit that changes nothing gives the same regions. 100 frames take 10 to
+    30 ms.
     """
-    shown, contours = regions.at(t), tuple(contours)
-    if getattr(shown, kind) == contours:
+    shown, contours = regions.under(t), tuple(contours)
+    if getattr(shown, kind) == contours and t not in regions.left_out:
         return regions
     return _follow(_with_key(regions, t, replace(shown, **{kind: contours})), kind, t, total)
 
@@ -93,23 +120,68 @@ def copy_to(regions: Regions, t: int, t2: int, total: int) -> Regions:
     return set_frame(regions, t2, regions.at(t), total)
 
 
+def leave_out(regions: Regions, t: int, out: bool = True) -> Regions:
+    """Regions in which frame `t` is left out, or taken in again with what it had; its neighbours stay as they are."""
+    return replace(regions, left_out=regions.left_out | {t} if out else regions.left_out - {t})
+
+
+def follow(regions: Regions, t: int, total: int) -> Regions:
+    """Regions in which frame `t` is neither edited nor left out, but follows the network and the other key frames.
+
+    Where it is the only frame that has a region, there is nothing to follow: it keeps what it has.
+    """
+    if t in regions.left_out:
+        regions = leave_out(regions, t, out=False)
+    others = [*regions.generated.values(), *(regions.frames[k] for k in regions.edited - {t})]
+    lonely = any(getattr(regions.at(t), kind) and not any(getattr(o, kind) for o in others) for kind in KINDS)
+    if t not in regions.edited or lonely:
+        return regions
+    freed = replace(regions, edited=regions.edited - {t})
+    for kind in KINDS:
+        freed = _follow(freed, kind, t, total)
+    return freed
+
+
+def one_shape(regions: Regions, kind: str) -> bool:
+    """Whether a person drew the contours of a kind once, for all frames."""
+    drawn = [regions, *regions.frames.values()]
+    return not regions.generated and sum(bool(getattr(shown, kind)) for shown in drawn) == 1
+
+
+def without(regions: Regions, kind: str) -> Regions:
+    """Regions without any contour of a kind that a person drew."""
+    frames = {t: replace(shown, **{kind: ()}) for t, shown in regions.frames.items()}
+    frames = {t: shown for t, shown in frames.items() if shown}
+    return replace(regions, lv=(), frames=frames) if kind == "lv" else replace(regions, myocardium=(), frames=frames)
+
+
 def _with_key(regions: Regions, t: int, shown: FrameRegions) -> Regions:
     """With frame `t` as a key frame, and what was drawn for all frames as one at the start if there are others."""
     frames, edited = dict(regions.frames), regions.edited | {t}
     if (regions.lv or regions.myocardium) and len(edited) > 1:
-        frames[0] = regions.at(0)
+        frames[0] = regions.under(0)
         edited |= {0}
-    return replace(regions, lv=(), myocardium=(), frames={**frames, t: shown}, edited=edited)
+    frames[t] = shown
+    return replace(regions, lv=(), myocardium=(), frames=frames, edited=edited, left_out=regions.left_out - {t})
 
 
-def _follow(regions: Regions, kind: str, t: int, total: int) -> Regions:
-    """The regions of one kind around key frame `t`, up to the next key frames, made anew."""
+def _all_follow(regions: Regions, total: int) -> Regions:
+    """Every frame that is no key frame made anew."""
+    for kind in KINDS:
+        regions = _follow(regions, kind, None, total)
+    return regions
+
+
+def _follow(regions: Regions, kind: str, t: int | None, total: int) -> Regions:
+    """The regions of one kind made anew around frame `t`, up to the next key frames; without `t` in all frames."""
     frames = dict(regions.frames)
     keys = {k: getattr(frames[k], kind) for k in sorted(regions.edited) if getattr(frames[k], kind)}
     given = {k: getattr(shown, kind) for k, shown in regions.generated.items() if getattr(shown, kind)}
     track = _Track(keys, given)
-    first = max((k for k in keys if k < t), default=-1) + 1
-    last = min((k for k in keys if k > t), default=max(total, t + 1))
+    first, last = 0, max(total, 1)
+    if t is not None:
+        first = max((k for k in keys if k < t), default=-1) + 1
+        last = min((k for k in keys if k > t), default=max(total, t + 1))
     for s in range(first, last):
         if s not in keys:
             frames[s] = replace(frames.get(s, FrameRegions()), **{kind: track.at(s)})

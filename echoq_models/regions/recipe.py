@@ -41,6 +41,7 @@ class RecipeSettings:
     enlarge_mm: it ends this far outside the border.
     mitral_share: the part at the base beside which there is no myocardium, nor beyond it, where the mitral valve and
     the left atrium are; None keeps the whole ring.
+    edge_mm: no region comes nearer to the sector's edge, where the picture fades to black, than this.
     typical_mm: square root of a ventricle's area that stands in for the pixel size where that is not known, so that
     every distance is then a share of the ventricle's own size.
     least_pixels: a ventricle or a measured region with fewer pixels is refused.
@@ -52,12 +53,13 @@ class RecipeSettings:
     gap_mm: float = 1.5
     enlarge_mm: float = 8.0
     mitral_share: float | None = 0.15
+    edge_mm: float = 1.5
     typical_mm: float = 50.0
     least_pixels: int = 40
 
 
 DEFAULT = RecipeSettings()
-PAPER = RecipeSettings(ease_mm=0.0, gap_mm=0.0, mitral_share=None)
+PAPER = RecipeSettings(ease_mm=0.0, gap_mm=0.0, mitral_share=None, edge_mm=0.0)
 PRESETS = {"default": DEFAULT, "paper": PAPER}
 
 
@@ -129,7 +131,7 @@ def _make(mask: Mask, sector: Mask | None, spacing: Spacing | None, settings: Re
     _enough(ventricle, "whole left ventricle", settings)
     sides = np.array((1.0, 1.0) if spacing is None else (spacing.mm_per_pixel_x, spacing.mm_per_pixel_y))
     mm = settings.typical_mm / np.count_nonzero(ventricle) ** 0.5 if spacing is None else float(sides.min())
-    box = _box(ventricle, margin=int(np.ceil(settings.enlarge_mm / mm)) + 2)
+    box = _box(ventricle, margin=int(np.ceil((settings.enlarge_mm + settings.edge_mm) / mm)) + 2)
     part = _eased(_square(ventricle[box], sides), settings.ease_mm / mm)
     grown = np.array(part.shape[::-1]) / ventricle[box].shape[::-1]  # square pixels a pixel, in x and y
     probe = None if sector is None else probe_of(sector)
@@ -138,7 +140,8 @@ def _make(mask: Mask, sector: Mask | None, spacing: Spacing | None, settings: Re
     apex, base = axis_of(part, probe)
     lv, muscle = (_resized(m, ventricle[box].shape) for m in _measured(part, apex, base, mm, settings))
     if sector is not None:
-        lv, muscle = lv & sector[box], muscle & sector[box]
+        inside = _distance(sector[box]) - 0.5 > settings.edge_mm / mm  # the frame's own border is no edge
+        lv, muscle = lv & inside, muscle & inside
     lv, pieces = _filled(lv), _pieces(muscle, settings.least_pixels)
     _enough(lv, "measured left ventricle", settings)
     if not pieces:

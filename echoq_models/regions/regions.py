@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from echoq_models.errors import RegionError
 from echoq_models.regions.contour import Contour
 from echoq_models.regions.raster import polygons_mask
-from echoq_models.regions.review import Marks, Review
+from echoq_models.regions.review import Findings, Marks, Review
 
 Masks = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 CACHED_BYTES = 128 * 2**20  # masks of some 140 frames of 600 x 800; undo keeps many regions, so they share one cache
@@ -50,28 +50,41 @@ class FrameRegions:
         return bool(self.lv or self.myocardium)
 
     def masks(self, size: tuple[int, int]) -> Masks:
-        """Left ventricle and myocardium: two read-only masks bool (H, W), cached."""
-        return _CACHE.masks(self, (int(size[0]), int(size[1])))
+        """Left ventricle and myocardium to measure: two read-only masks bool (H, W), cached.
+
+        A pixel that contours of both cover is in neither.
+        """
+        return _CACHE.masks(self, (int(size[0]), int(size[1])))[0]
+
+    def shared(self, size: tuple[int, int]) -> int:
+        """How many pixels of a frame of `size` (H, W) contours of both cover."""
+        return _CACHE.masks(self, (int(size[0]), int(size[1])))[1]
+
+
+NOTHING = FrameRegions()
 
 
 class _Cache:
-    """The masks used last, up to CACHED_BYTES, for whoever holds the frame's regions."""
+    """The masks used last, up to CACHED_BYTES, for whoever holds the frame's regions; how many pixels both had."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[int, tuple[int, int]], tuple[FrameRegions, Masks]] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, tuple[int, int]], tuple[FrameRegions, tuple[Masks, int]]] = OrderedDict()
         self._lock = Lock()
 
-    def masks(self, shown: FrameRegions, size: tuple[int, int]) -> Masks:
+    def masks(self, shown: FrameRegions, size: tuple[int, int]) -> tuple[Masks, int]:
         key = (id(shown), size)  # no other object can take the number: what is kept here stays alive
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key][1]
         lv, myocardium = (polygons_mask((c.outline for c in kind), size) for kind in (shown.lv, shown.myocardium))
+        both = lv & myocardium
+        shared = int(np.count_nonzero(both))
         for mask in (lv, myocardium):
+            mask[both] = False
             mask.setflags(write=False)
         with self._lock:
-            self._kept[key] = shown, (lv, myocardium)
+            self._kept[key] = shown, ((lv, myocardium), shared)
             while len(self._kept) > 1 and sum(2 * h * w for _, (h, w) in self._kept) > CACHED_BYTES:
                 self._kept.popitem(last=False)
             return self._kept[key][1]
@@ -89,10 +102,12 @@ class Regions:
     first key frame that has contours of that kind.
 
     edited: the key frames that a person set or accepted; the others came from the network or follow an edited one.
+    left_out: frames that a person left out: they show nothing, whatever their key frame holds for their neighbours.
     generated: what the network gave, {frame index: FrameRegions}: corrections are kept apart from it.
     lv_whole: the whole ventricle, from which the recipe made both regions, {frame index: Contour}; empty for regions
-    drawn by hand.  marks: end diastole and systole.  review: a person's verdict, or None.
-    source: name and checksum of the segmentation network; "" for regions drawn by hand.
+    drawn by hand.  findings: how sure the network was, and why it found none.  marks: end diastole and systole.
+    review: a person's verdict, or None.  source: name and checksum of the segmentation network; "" for regions drawn
+    by hand.
     """
 
     lv: tuple[Contour, ...] = ()
@@ -104,6 +119,8 @@ class Regions:
     marks: Marks = field(default_factory=Marks)
     review: Review | None = None
     source: str = ""
+    left_out: frozenset[int] = frozenset()
+    findings: Findings = field(default_factory=Findings)
     _shown: dict[int, FrameRegions] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -117,6 +134,7 @@ class Regions:
         whole = {t: _contours((contour,))[0] for t, contour in self.lv_whole.items()}
         object.__setattr__(self, "lv_whole", whole)
         object.__setattr__(self, "edited", frozenset(t for t in self.frames if t in self.edited))
+        object.__setattr__(self, "left_out", frozenset(int(t) for t in self.left_out))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Regions):
@@ -138,6 +156,10 @@ class Regions:
 
     def at(self, t: int) -> FrameRegions:
         """The contours that frame `t` shows; the same object for all frames that show the same key frame."""
+        return NOTHING if t in self.left_out else self.under(t)
+
+    def under(self, t: int) -> FrameRegions:
+        """The contours that frame `t` shows once it is not left out."""
         key = self.key(t)
         if key not in self._shown:
             own = self.frames.get(key)
@@ -154,22 +176,30 @@ class Regions:
         return FrameRegions(lv, myocardium)
 
     def masks(self, size: tuple[int, int], t: int = 0) -> Masks:
-        """Left ventricle and myocardium of frame `t`: two read-only masks bool (H, W), cached per key frame."""
+        """Left ventricle and myocardium of frame `t`, to be measured: two read-only masks bool (H, W), cached.
+
+        Pixels that contours of both cover are in neither; `check` says where that is not to be.
+        """
         return self.at(t).masks(size)
 
-    def check(self, size: tuple[int, int]) -> None:
-        """Raise RegionError when, for a loop of `size` (H, W), a region is empty or the two share a pixel."""
-        for t in sorted({0, *self.frames}):
+    def check(self, size: tuple[int, int], frames: Iterable[int] | None = None) -> None:
+        """Raise RegionError when, for a loop of `size` (H, W), a region is empty or the two share a pixel.
+
+        frames: which are measured; None: the first one and the key frames. Those left out are passed over.
+        Regions of a network may share pixels: a correction of one reaches frames that nobody looked at, and measuring
+        goes on without these pixels. Where a person drew both, it is a slip of the hand.
+        """
+        for t in sorted(set({0, *self.frames} if frames is None else frames) - self.left_out):
             lv, myocardium = self.masks(size, t)
+            shared = 0 if self.generated else self.at(t).shared(size)
             where = f" in frame {t + 1}" if self.frames else ""
+            if shared:
+                raise RegionError(
+                    f"The left ventricle and myocardium regions{where} share {shared} pixels: move them apart."
+                )
             for name, mask in (("left ventricle", lv), ("myocardium", myocardium)):
                 if not mask.any():
                     raise RegionError(
                         f"The {name} region{where} holds no pixel of the {size[1]} x {size[0]} picture: "
                         "draw it inside the picture."
                     )
-            shared = int(np.count_nonzero(lv & myocardium))
-            if shared:
-                raise RegionError(
-                    f"The left ventricle and myocardium regions{where} share {shared} pixels: move them apart."
-                )

@@ -1,13 +1,15 @@
-"""What belongs to a loop's regions besides their shape: the moments of the beat, and a person's verdict."""
+"""What belongs to a loop's regions besides their shape: the beat, what the network said, a person's verdict."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from echoq_models.errors import RegionError
 
 DECISIONS = ("accepted", "corrected", "rejected")
+LONGEST_REASON = 400  # characters
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,45 @@ class Marks:
 
     def __bool__(self) -> bool:
         return bool(self.ed or self.es)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a segmentation network said of the frames it looked at; other frames are in neither.
+
+    confidence: {frame: 0-1}.  reasons: {frame: one sentence}, of the frames in which it found no left ventricle.
+    Raises RegionError for a confidence out of range, a negative frame or a sentence that is too long.
+    """
+
+    confidence: Mapping[int, float] = field(default_factory=dict)
+    reasons: Mapping[int, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        confidence = {int(t): round(float(self.confidence[t]), 4) for t in sorted(self.confidence)}
+        reasons = {int(t): self.reasons[t] for t in sorted(self.reasons)}
+        if any(not 0.0 <= sure <= 1.0 for sure in confidence.values()):
+            raise RegionError("A confidence must lie between 0 and 1.")
+        if any(t < 0 for t in (*confidence, *reasons)):
+            raise RegionError("A finding cannot have a negative frame number.")
+        if any(len(why) > LONGEST_REASON for why in reasons.values()):
+            raise RegionError(f"The reason why there is no ventricle is longer than {LONGEST_REASON} characters.")
+        object.__setattr__(self, "confidence", confidence)
+        object.__setattr__(self, "reasons", reasons)
+
+    def __bool__(self) -> bool:
+        return bool(self.confidence or self.reasons)
+
+    @property
+    def found(self) -> tuple[int, ...]:
+        """The frames in which there is a left ventricle."""
+        return tuple(t for t in self.confidence if t not in self.reasons)
+
+    def renewed(self, said: Findings) -> Findings:
+        """With what was said now of some frames; of the others stays what was said before."""
+        asked = {*said.confidence, *said.reasons}
+        sure = {t: known for t, known in self.confidence.items() if t not in asked}
+        why = {t: known for t, known in self.reasons.items() if t not in asked}
+        return Findings({**sure, **said.confidence}, {**why, **said.reasons})
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from echoq_models.cine.loop import CineLoop
 from echoq_models.denoise.base import Cancel, Settings, never
-from echoq_models.errors import Cancelled
+from echoq_models.errors import Cancelled, RegionError
 from echoq_models.runtime.export import ORIGINAL, Progress, check_methods, silent
 
 if TYPE_CHECKING:
@@ -30,15 +30,15 @@ def measure(
 ) -> dict[str, Any]:
     """gCNR between left ventricle and myocardium, for "original" and each of `methods`.
 
-    indices: the frames to measure, all when None.  Returns what `measure_frames` returns, each method with its
-    "facts". Raises RegionError, WeightsError, Cancelled.
+    indices: the frames to measure, all when None; those that a person left out are not.  Returns what
+    `measure_frames` returns, each method with its "facts". Raises RegionError, WeightsError, Cancelled.
     """
     from echoq_models.denoise import registry
 
-    regions.check(loop.size)
+    which = _kept(regions, range(len(loop)) if indices is None else indices)
+    regions.check(loop.size, which)
     check_methods(methods)
     facts: dict[str, dict[str, Any]] = {}
-    which = range(len(loop)) if indices is None else indices
     streams: dict[str, Iterable[NDArray[np.uint8]]] = {ORIGINAL: (loop.frames[t] for t in which)}
     for name in methods:
         if name not in streams:
@@ -71,8 +71,8 @@ def measure_frames(
     """
     from echoq_models.metrics.gcnr import SMALL_REGION_PIXELS, null_gcnr
 
-    regions.check(loop.size)
     which = range(len(loop)) if indices is None else indices
+    regions.check(loop.size, which)
     shown = {regions.key(t): t for t in which}  # one frame of each key frame
     pixels = [[int(mask.sum()) for mask in regions.masks(loop.size, t)] for t in shown.values()]
     lv, myocardium = (min(counts) for counts in zip(*pixels, strict=True))
@@ -90,8 +90,26 @@ def measure_frames(
         "small_regions": min(lv, myocardium) < SMALL_REGION_PIXELS,
         "methods": results,
         "lossy": list(loop.lossy),
-        "warnings": list(loop.warnings),
+        "warnings": [*loop.warnings, *_notes(loop, regions, which)],
     }
+
+
+def _kept(regions: Regions, which: Sequence[int]) -> list[int]:
+    """The frames that a person did not leave out."""
+    kept = [t for t in which if t not in regions.left_out]
+    if not kept:
+        raise RegionError("Every frame is left out in these regions: there is nothing to measure.")
+    return kept
+
+
+def _notes(loop: CineLoop, regions: Regions, which: Sequence[int]) -> list[str]:
+    """What to know of the regions: frames left out by hand, pixels that count in neither."""
+    left_out = len([t for t in regions.left_out if t < len(loop)])
+    shared = sum(regions.at(t).shared(loop.size) > 0 for t in which)
+    notes = [f"{left_out} of {len(loop)} frames were left out by hand"] if left_out else []
+    if shared:
+        notes.append(f"both regions cover some pixels in {shared} of {len(which)} frames: these count in neither")
+    return notes
 
 
 def _tell(progress: Progress, total: int, name: str, done: int) -> None:

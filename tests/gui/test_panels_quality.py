@@ -23,7 +23,7 @@ from echoq_desktop.theme import LV, MYOCARDIUM
 from echoq_models.errors import OutputError
 from echoq_models.metrics.contrast import cnr, contrast
 from echoq_models.metrics.gcnr import gcnr, loop_gcnr, median_ci, null_gcnr
-from echoq_models.regions import FrameRegions, Regions
+from echoq_models.regions import FrameRegions, Regions, beat
 from tests import make_files
 
 HEART = Path(examples.get_path("ybr_color"))
@@ -284,8 +284,9 @@ def test_key_frames_are_measured_with_their_own_regions(panel: QualityPanel, ses
     assert not np.array_equal(expected[10:], loop_gcnr(frames, REGIONS.masks(size))[10:])
 
 
-def test_csv_holds_every_frame_of_every_pane(panel: QualityPanel, session: Session, tmp_path: Path) -> None:
-    assert session.current is not None
+def test_csv_holds_every_frame_of_every_pane(panel: QualityPanel, session: Session, qtbot: Any, tmp_path: Path) -> None:
+    assert session.current is not None and session.current.spacing is not None
+    qtbot.waitUntil(lambda: panel.numbers.areas is not None, timeout=10_000)
     path = tmp_path / "gcnr.csv"
     panel.save_csv(path)
     with path.open(newline="", encoding="utf-8") as file:
@@ -294,6 +295,8 @@ def test_csv_holds_every_frame_of_every_pane(panel: QualityPanel, session: Sessi
     masks = session.regions.masks(loop.size)
     assert [int(row["frame"]) for row in rows] == list(range(1, len(loop) + 1))
     np.testing.assert_allclose([float(row["time_ms"]) for row in rows], loop.times_ms, atol=1e-3)
+    area = beat.areas(session.regions, len(loop), session.current.spacing)
+    np.testing.assert_allclose([float(row["lv_area_mm2"]) for row in rows], area, atol=0.01)
     for pane in ("original", METHOD):
         expected = loop_gcnr(frames_of(session, pane), masks)
         np.testing.assert_allclose([float(row[f"gcnr_{pane}"]) for row in rows], expected, atol=1e-6)

@@ -265,7 +265,7 @@ def test_files_are_dropped_and_bad_ones_told(window: MainWindow, qtbot: Any, tmp
     data.setUrls([QUrl.fromLocalFile(str(path)) for path in (bad, good)])
     action, no = Qt.DropAction.CopyAction, Qt.KeyboardModifier.NoModifier
     window.dropEvent(QDropEvent(QPointF(5, 5), action, data, LEFT, no))
-    qtbot.waitUntil(lambda: window.session.current is not None and not window.session.opening, timeout=30_000)
+    qtbot.waitUntil(lambda: window.session.current is not None and not window.session.opening.files, timeout=30_000)
     assert [opened.path for opened in window.session.loops] == [good]
     boxes = window.findChildren(QMessageBox)
     assert len(boxes) == 1 and "bad.dcm" in boxes[0].text()
@@ -380,11 +380,11 @@ def test_reading_shows_how_far_it_is_and_can_be_stopped(
     for path in paths:
         make_files.write_dicom(path, frames, syntax=make_files.JPEG_2000_LOSSLESS, repeat=150)
     window.documents.open([*paths, paths[0]])
-    assert list(window.session.opening.values()) == paths  # the same file twice is one
+    assert list(window.session.opening.files.values()) == paths  # the same file twice is one
     line = window.reading
     qtbot.waitUntil(lambda: line.isVisible() and 0 < line.bar.value() < line.bar.maximum(), timeout=20_000)
     assert "long.dcm and 1 more" in line.label.accessibleName()
     qtbot.mouseClick(line.cancel_button, LEFT)
-    qtbot.waitUntil(lambda: not window.session.opening, timeout=5000)
+    qtbot.waitUntil(lambda: not window.session.opening.files, timeout=5000)
     assert not line.isVisible()
     assert [opened.path for opened in window.session.loops] == [heart]

@@ -89,8 +89,7 @@ def test_the_workers_own_network_fills_the_loop(
         qtbot.waitUntil(lambda: bool(session.regions), timeout=60_000)
         assert (4, 8) in steps
         assert "LV found in 7 of 8 frames" in window.statusBar().currentMessage()
-        findings = session.generation.findings
-        assert findings is not None and list(findings.reasons) == [4]
+        assert list(session.regions.findings.reasons) == [4]
         for t in (0, 3, 6):
             lv, _ = session.regions.masks(loop.size, t)
             assert lv.any() and not (lv & ~truth[t]).any()  # the measured part of the ventricle
@@ -109,10 +108,12 @@ def test_frames_without_a_ventricle_say_why_without_a_box(window: MainWindow, ne
     qtbot.waitUntil(lambda: "no LV found, blended" in window.regions.edited.text(), timeout=5000)
     assert window.session.shown.lv  # from the frames around it
     network.lost = set(range(30))
-    before = window.session.regions
+    before, steps = window.session.regions, window.session.undo_stack.count()
     generate(window, qtbot)
-    assert "No LV found: the left ventricle would be too small." in window.statusBar().currentMessage()
-    assert window.session.regions == before
+    told = window.statusBar().currentMessage()
+    assert told == "No LV found: the left ventricle would be too small. The regions stay as they were."
+    assert window.session.regions.frames == before.frames and window.session.undo_stack.count() == steps
+    assert len(window.session.regions.findings.reasons) == 30
     assert not window.findChildren(QMessageBox)
 
 
@@ -127,6 +128,53 @@ def test_a_single_frame_is_generated_among_edited_ones(window: MainWindow, netwo
     assert network.asked == [None, [12]]
     assert session.regions.at(12) == given.at(12) and session.regions.edited == {3, 12}
     assert session.regions.at(3).lv[0] == given.at(3).lv[0].moved(8, 0)
+
+
+def test_the_whole_loop_anew_keeps_frames_edited_by_hand(window: MainWindow, network: Network, qtbot: Any) -> None:
+    session = window.session
+    generate(window, qtbot)
+    given = session.regions
+    for t in (3, 20):
+        session.work.edit(t, "lv", [session.regions.at(t).lv[0].moved(8, 0)], "Move")
+    session.set_frame(10)
+    key(window, qtbot, Qt.Key.Key_X)
+    edited = session.regions
+    network.shift = 4  # a network that says something else
+    generate(window, qtbot)
+    made = session.regions
+    assert window.statusBar().currentMessage().endswith("confidence 0.90. 2 frames edited by hand were kept.")
+    assert made.edited == {3, 20} and made.left_out == {10} and not made.at(10)
+    assert made.at(3) == edited.at(3) and made.at(20) == edited.at(20)
+    assert shift_of(made.generated[12].lv[0], given.generated[12].lv[0])[0] == pytest.approx(4, abs=0.5)
+    assert shift_of(made.at(29).lv[0], edited.at(29).lv[0])[0] == pytest.approx(0, abs=0.5)  # as frame 20 says
+    key(window, qtbot, Qt.Key.Key_Z, CTRL)
+    assert session.regions == edited
+    session.set_frame(3)
+    generate(window, qtbot, NO)  # but on the frame itself it is what was asked for
+    assert session.regions.at(3).lv[0] == session.regions.generated[3].lv[0] != edited.at(3).lv[0]
+    key(window, qtbot, Qt.Key.Key_Z, CTRL)
+    assert session.regions.at(3) == edited.at(3)
+
+
+def test_what_the_network_said_is_there_again_after_reopening(
+    window: MainWindow, network: Network, heart: Path, qtbot: Any
+) -> None:
+    session = window.session
+    network.lost = {5}
+    window.docks["regions"].raise_()
+    generate(window, qtbot)
+    key(window, qtbot, Qt.Key.Key_S, CTRL)
+    kept = session.regions.findings
+    session.close_loop(session.current.loop_id)  # type: ignore[union-attr]
+    assert not session.regions.findings
+    open_path(window, qtbot, heart)
+    window.player.clock.pause()
+    assert session.regions.findings == kept
+    session.set_frame(5)
+    status = window.regions.generate.status
+    assert status.text() == f"LV found in 29 of 30 frames, confidence 0.90.\nThis frame: {network.WHY}"
+    key(window, qtbot, Qt.Key.Key_Left)
+    assert status.text().endswith("This frame: confidence 0.90.")
 
 
 def test_generating_can_be_cancelled(
@@ -264,6 +312,28 @@ def test_marks_are_found_moved_by_mouse_and_keys_and_kept(
     assert session.regions.marks == kept
 
 
+def test_marks_are_moved_on_the_scrub_bar(window: MainWindow, network: Network, qtbot: Any) -> None:
+    session, scrub = window.session, window.transport.scrub
+    generate(window, qtbot)
+    found = session.regions.marks
+    first, steps = found.es[0], session.undo_stack.count()
+
+    def name_of(frame: int) -> QPoint:
+        return QPoint(round(scrub.x_of(frame)), 6)
+
+    qtbot.mousePress(scrub, LEFT, pos=name_of(first))
+    qtbot.mouseMove(scrub, name_of(first + 3))
+    assert session.frame == first + 3 and session.regions.marks == found  # the picture follows, the mark is held
+    qtbot.mouseMove(scrub, name_of(first + 2))
+    qtbot.mouseRelease(scrub, LEFT, pos=name_of(first + 2))
+    marks = session.regions.marks
+    assert marks.by_hand and marks.ed == found.ed and marks.es == (first + 2, *found.es[1:])
+    assert session.frame == first + 2 and session.undo_stack.count() == steps + 1
+    qtbot.mouseClick(scrub, LEFT, pos=name_of(first + 2))  # put back where it was: nothing happens
+    qtbot.mouseClick(scrub, LEFT, pos=QPoint(round(scrub.x_of(first + 2)) + 4, 19))  # on the track the playhead moves
+    assert session.regions.marks == marks and session.undo_stack.count() == steps + 1
+
+
 def test_marks_of_other_beats_stay_and_a_second_press_takes_one_away(
     window: MainWindow, heart: Path, qtbot: Any
 ) -> None:
@@ -367,16 +437,74 @@ def test_a_drag_given_up_is_no_step(window: MainWindow, heart: Path, qtbot: Any)
     assert session.regions == drawn and session.undo_stack.count() == steps
 
 
-def test_a_generated_region_is_not_deleted_from_one_frame(window: MainWindow, network: Network, qtbot: Any) -> None:
-    session = window.session
+def test_a_frame_without_its_outline_is_left_out_and_comes_back(
+    window: MainWindow, network: Network, heart: Path, qtbot: Any
+) -> None:
+    session, table = window.session, window.quality.table
     generate(window, qtbot)
     made = session.regions
+    session.set_frame(6)
     session.tool = "edit"
     key(window, qtbot, Qt.Key.Key_J)
-    key(window, qtbot, Qt.Key.Key_Delete)
-    assert session.regions == made and "Clear all deletes" in window.statusBar().currentMessage()
-    window.actions_by_name["clear_regions"].trigger()
-    assert not session.regions
+    key(window, qtbot, Qt.Key.Key_Delete)  # the LV: nothing can be measured here
+    assert session.regions.left_out == {6} and not session.shown
+    assert all(session.regions.at(t) == made.at(t) for t in range(30) if t != 6)
+    assert "left out" in window.statusBar().currentMessage()
+    qtbot.waitUntil(lambda: table.columns()[0][1] not in ("…", "–") and table.columns()[0][3] == "29/30", timeout=9000)
+    assert "1 frame is left out by hand." in window.quality.notes.sentences()
+    window.docks["regions"].raise_()
+    qtbot.waitUntil(lambda: "✕ Left out: frame 7" in window.regions.edited.text(), timeout=5000)
+    assert window.regions.out_button.isChecked() and window.actions_by_name["leave_out"].isChecked()
+    key(window, qtbot, Qt.Key.Key_S, CTRL)
+    session.close_loop(session.current.loop_id)  # type: ignore[union-attr]
+    open_path(window, qtbot, heart)
+    window.player.clock.pause()
+    assert session.regions.left_out == {6}
+    session.set_frame(6)
+    key(window, qtbot, Qt.Key.Key_X)
+    assert session.regions.at(6) == made.at(6) and not session.regions.left_out
+    key(window, qtbot, Qt.Key.Key_X)
+    draw(window, qtbot, "draw_lv", LV)  # drawn anew it counts again, with the myocardium it had
+    assert not session.regions.left_out and session.regions.edited == {6}
+    assert session.shown.lv[0].points == pytest.approx(np.array(LV, float), abs=1.0)
+    assert session.shown.myocardium == made.at(6).myocardium
+    key(window, qtbot, Qt.Key.Key_X, SHIFT)
+    assert session.regions.frames == made.frames and not session.regions.edited
+
+
+def test_measuring_goes_on_where_an_edit_makes_regions_overlap(
+    window: MainWindow, network: Network, heart: Path, qtbot: Any
+) -> None:
+    session = window.session
+    generate(window, qtbot)
+    session.work.edit(6, "lv", [session.regions.at(6).lv[0].scaled(1.35)], "Scale")
+    assert session.regions.at(20).shared(session.current.loop.size)  # type: ignore[union-attr]
+    qtbot.waitUntil(lambda: window.quality.table.columns()[0][3] == "30", timeout=10_000)
+    told = [text for text in window.quality.notes.sentences() if "count in neither" in text]
+    assert len(told) == 1 and told[0].startswith("Both regions cover some pixels in ")
+    key(window, qtbot, Qt.Key.Key_S, CTRL)
+    session.close_loop(session.current.loop_id)  # type: ignore[union-attr]
+    open_path(window, qtbot, heart)
+    assert "move them apart" not in window.statusBar().currentMessage()
+
+
+def test_a_review_needs_a_name(
+    window: MainWindow, network: Network, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, name = window.session, window.regions.review.name
+    monkeypatch.setattr("getpass.getuser", lambda: "root")
+    session.work.reviewer = ""
+    assert name.text() == "" and name.placeholderText() == "Your name"
+    generate(window, qtbot)
+    key(window, qtbot, Qt.Key.Key_A, CTRL | SHIFT)
+    assert session.regions.review is None and "Type your name" in window.statusBar().currentMessage()
+    assert not window.actions_by_name["review_accepted"].isChecked()
+    assert name.hasFocus() and window.regions.isVisible()
+    qtbot.keyClicks(name, "A. Heart")
+    qtbot.keyClick(name, Qt.Key.Key_Return)
+    key(window, qtbot, Qt.Key.Key_A, CTRL | SHIFT)
+    review = session.regions.review
+    assert review is not None and review.who == "A. Heart"
 
 
 def test_the_wheel_still_enlarges_without_shift(window: MainWindow, heart: Path, qtbot: Any) -> None:

@@ -7,8 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 from pydicom import examples
 from PySide6.QtGui import QImage
+
+from tests.shared import fan_frames
 
 ROOT = Path(__file__).parent.parent.parent
 CODE = (
@@ -50,7 +53,8 @@ def test_an_unreadable_file_is_told_in_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_picture_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    done = run(CODE, examples.get_path("ybr_color"), tmp_path / "nowhere" / "window.png")
+    np.savez(tmp_path / "small.npz", frames=fan_frames(2), times_ms=[0.0, 40.0])
+    done = run(CODE, tmp_path / "small.npz", tmp_path / "nowhere" / "window.png")
     assert done.returncode == 5
     assert "window.png" in done.stderr and "Traceback" not in done.stderr
 

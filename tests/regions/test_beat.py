@@ -9,7 +9,18 @@ import pytest
 from hearts import rectangle
 
 from echoq_models.cine.sector import Spacing
-from echoq_models.regions import Contour, FrameRegions, Regions, areas, find_marks, mask_areas
+from echoq_models.regions import (
+    Contour,
+    FrameRegions,
+    Regions,
+    areas,
+    edit,
+    find_marks,
+    generated,
+    leave_out,
+    mask_areas,
+    set_frame,
+)
 
 PAIRS = Path(__file__).parents[3] / "shared" / "realdata" / "a4c"
 SQUARE = np.array([[10.0, 10], [30, 10], [30, 40], [10, 40]])
@@ -137,6 +148,18 @@ def test_the_whole_ventricle_counts_where_the_network_gave_it() -> None:
     drawn = Regions([SQUARE], lv_whole={0: Contour(SQUARE * 2), 2: Contour(SQUARE[::-1] * 3)})
     # The measured part is smaller: a curve of both would jump.
     np.testing.assert_allclose(areas(drawn, 4), [2400, np.nan, 5400, np.nan])
+
+
+def test_a_corrected_ventricle_counts_as_it_was_corrected() -> None:
+    given = {t: FrameRegions([SQUARE]) for t in (0, 1, 2)}
+    drawn = generated(given, {t: Contour(SQUARE * 2) for t in given}, 4)
+    np.testing.assert_allclose(areas(drawn, 4), [2400, 2400, 2400, np.nan])
+    half = SQUARE * (0.5, 1.0)
+    fixed = edit(set_frame(drawn, 0, drawn.at(0), 4), 2, "lv", [Contour(half)], 4)
+    np.testing.assert_allclose(areas(fixed, 4), [2400, 1800, 1200, np.nan])  # frame 1 follows
+    seen = edit(fixed, 3, "lv", [Contour(SQUARE)], 4)  # the network found none there
+    np.testing.assert_allclose(areas(seen, 4), [2400, 1800, 1200, 2400])
+    assert np.isnan(areas(leave_out(seen, 2), 4)[2])
 
 
 @pytest.mark.skipif(not PAIRS.is_dir(), reason="real loops are not here")

@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 from echoq_models.errors import InputError, OutputError
 from echoq_models.regions import (
     Contour,
+    Findings,
     FrameRegions,
     Marks,
     Regions,
     Review,
     edit,
     generated,
+    leave_out,
     load,
     polygons_mask,
     save,
@@ -86,7 +88,8 @@ def full() -> Regions:
     made = generated(shapes, {t: curve.scaled(1.2) for t in range(3)}, 6, "lv 0123abcd")
     made = edit(made, 2, "lv", [curve.moved(5.123456789, 3).at_handle(1, (95.55555, 41))], 6)
     review = Review("corrected", "Dr. Ünal", "2025-01-31T09:30:00+01:00", 'septum "moved"')
-    return replace(made, marks=Marks((0, 4), (2,), by_hand=True), review=review)
+    findings = Findings({0: 0.9, 1: 0.87654, 5: 0.2}, {5: "The left ventricle would be too small."})
+    return replace(leave_out(made, 3), marks=Marks((0, 4), (2,), by_hand=True), review=review, findings=findings)
 
 
 def test_everything_survives_the_way_to_disk(tmp_path: Path) -> None:
@@ -96,7 +99,8 @@ def test_everything_survives_the_way_to_disk(tmp_path: Path) -> None:
     back = load(path)
     assert back == drawn
     assert back.edited == {2} and back.review == drawn.review and back.marks.es == (2,)
-    assert back.at(3).lv[0].smooth and back.lv_whole[1].smooth
+    assert back.left_out == {3} and back.findings == drawn.findings and back.findings.reasons[5].endswith("small.")
+    assert back.under(3).lv[0].smooth and back.lv_whole[1].smooth
     assert edit(back, 2, "lv", drawn.generated[2].lv, 6).frames[1] == drawn.generated[1]  # it knows what was given
     save(back, tmp_path / "b.roi.json")
     assert (tmp_path / "b.roi.json").read_bytes() == path.read_bytes()
@@ -108,7 +112,7 @@ def test_any_other_reader_measures_the_same(tmp_path: Path) -> None:
     data = json.loads((tmp_path / "a.roi.json").read_text())
     assert data["version"] == 2
     for t in range(6):
-        for kind, mask in zip(("lv", "myocardium"), drawn.masks((240, 240), t), strict=True):
+        for kind, mask in zip(("lv", "myocardium"), drawn.under(t).masks((240, 240)), strict=True):
             polygons = [np.array(p) for p in data["frames"][str(t)][kind]]
             np.testing.assert_array_equal(polygons_mask(polygons, (240, 240)), mask)
 
@@ -191,6 +195,8 @@ any_regions = st.builds(
         names,
     ),
     names,
+    st.frozensets(numbers, max_size=3),
+    st.builds(Findings, st.dictionaries(numbers, st.floats(0, 1), max_size=3), st.dictionaries(numbers, names)),
 )
 
 
@@ -248,6 +254,16 @@ WRONG = {
     "review at no time": '{"lv": [], "review": {"decision": "accepted", "when": "yesterday, or the day before that"}}',
     "review by a number": '{"lv": [], "review": {"decision": "accepted", "who": 5, "when": "2025-01-31T09:30:00Z"}}',
     "review is text": '{"lv": [], "review": "accepted"}',
+    "left out is true": '{"lv": [], "left_out": true}',
+    "left out before the first frame": '{"lv": [], "left_out": [-1]}',
+    "findings are a list": '{"lv": [], "findings": []}',
+    "confidence is a list": '{"lv": [], "findings": {"confidence": [0.5]}}',
+    "confidence is text": '{"lv": [], "findings": {"confidence": {"3": "0.5"}}}',
+    "confidence above 1": '{"lv": [], "findings": {"confidence": {"3": 1.01}}}',
+    "confidence is no number": '{"lv": [], "findings": {"confidence": {"3": NaN}}}',
+    "confidence of no frame": '{"lv": [], "findings": {"confidence": {"x": 0.5}}}',
+    "a reason is a number": '{"lv": [], "findings": {"reasons": {"3": 7}}}',
+    "a reason without end": '{"lv": [], "findings": {"reasons": {"3": "' + "why " * 200 + '"}}}',
     "source is a list": '{"lv": [], "source": ["lv"]}',
     "very deep": "[" * 100_000,
     "too many digits": '{"lv": [[[' + "9" * 10_000 + ", 2], [3, 4], [5, 6]]]}",
@@ -281,6 +297,7 @@ def test_missing_binary_and_foreign_files(tmp_path: Path) -> None:
 
 BLOCKS = (
     "lv myocardium frames version 1 x handles edited generated lv_whole marks ed review decision when source points"
+    " left_out findings confidence reasons"
 )
 
 

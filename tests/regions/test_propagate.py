@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -16,11 +17,14 @@ from echoq_models.regions import (
     Regions,
     copy_to,
     edit,
+    follow,
     frame_regions,
     generated,
     interpolate,
+    leave_out,
     polygon_mask,
     set_frame,
+    taken_in,
     whole_contour,
 )
 
@@ -274,6 +278,68 @@ def test_pieces_taken_away_stay_away_until_the_next_key_frame(network: Regions) 
     assert [len(two.at(t).myocardium) for t in (0, 4, 7, 10, 12, 20)] == [2, 2, 2, 1, 1, 1]
 
 
+def moved_up(network: Regions) -> Regions:
+    """What another network might give: the same, six pixels higher."""
+    up = {t: FrameRegions([c.moved(0, -6) for c in s.lv], s.myocardium) for t, s in network.generated.items()}
+    return Regions(generated=up, lv_whole=network.lv_whole, source="other")
+
+
+def test_a_loop_generated_anew_keeps_what_a_person_set(network: Regions) -> None:
+    hand = edit(network, 7, "lv", [network.at(7).lv[0].moved(10, 0)], TOTAL)
+    hand = leave_out(set_frame(hand, 16, hand.at(16), TOTAL), 20)
+    given = moved_up(network)
+    again = taken_in(hand, given, TOTAL)
+    assert again.at(7) == hand.at(7) and again.at(16) == hand.at(16)
+    assert again.edited == {7, 16} and again.left_out == {20} and not again.at(20)
+    assert (again.generated, again.source) == (given.generated, "other")
+    for t in (1, 5, 9, 22):  # what is new goes between, corrected as in frames 7 and 16, each with its weight
+        before, after = (np.array(r.at(t).lv[0].centroid) for r in (Regions(frames=given.generated), again))
+        np.testing.assert_allclose(after - before, again_correction(t), atol=0.3)
+    assert taken_in(network, Regions(generated=network.generated, lv_whole=network.lv_whole), TOTAL).frames == (
+        network.frames
+    )
+
+
+def again_correction(t: int) -> tuple[float, float]:
+    """Frame 7 was moved by 10 to the right, frame 16 held where it was: both lie 6 below what is given now."""
+    share = min(max((t - 7) / 9, 0.0), 1.0)
+    return 10 * (1 - share) + 10 * share, 6.0
+
+
+def test_a_frame_generated_by_itself_shows_just_that(network: Regions) -> None:
+    hand = edit(network, 7, "lv", [network.at(7).lv[0].moved(10, 0)], TOTAL)
+    one = Regions(generated={7: network.generated[7]}, lv_whole={7: network.lv_whole[7]})
+    back = taken_in(leave_out(hand, 7), one, TOTAL, one_by_one=True)
+    assert back.at(7) == network.at(7) and back.frames == network.frames and not back.left_out
+    other = Regions(generated={15: network.generated[15]}, lv_whole={15: network.lv_whole[15]})
+    beside = taken_in(hand, other, TOTAL, one_by_one=True)
+    assert beside.at(15) == network.at(15) and beside.at(7) == hand.at(7) and beside.edited == {7, 15}
+    assert beside.generated == network.generated
+
+
+def test_a_frame_left_out_comes_back_as_it_was_or_follows(network: Regions) -> None:
+    hand = edit(network, 7, "lv", [network.at(7).lv[0].moved(10, 0)], TOTAL)
+    out = leave_out(hand, 7)
+    assert not out.at(7) and all(out.at(t) == hand.at(t) for t in range(TOTAL) if t != 7)
+    assert leave_out(out, 7, out=False) == hand
+    assert follow(out, 7, TOTAL).frames == network.frames and not follow(out, 7, TOTAL).edited
+    assert follow(network, 7, TOTAL) is network
+    drawn = network.at(7).lv[0].moved(3, 0)
+    assert edit(out, 7, "lv", [drawn], TOTAL).at(7) == FrameRegions([drawn], network.at(7).myocardium)
+    assert edit(out, 7, "lv", hand.at(7).lv, TOTAL) == hand
+    assert copy_to(out, 6, 7, TOTAL).at(7) == hand.at(6)
+
+
+def test_the_only_drawn_frame_has_nothing_to_follow() -> None:
+    alone = edit(Regions(), 6, "lv", [box(10, 10)], TOTAL)
+    assert follow(alone, 6, TOTAL) is alone
+    two = edit(alone, 16, "lv", [box(30, 60)], TOTAL)
+    assert follow(two, 16, TOTAL).edited == {6}
+    assert follow(two, 16, TOTAL).at(16).lv == (box(10, 10),)
+    half = edit(two, 16, "myocardium", [box(100, 100)], TOTAL)
+    assert follow(half, 16, TOTAL) is half  # its myocardium is nowhere else
+
+
 def test_everything_else_is_kept(network: Regions) -> None:
     marked = replace(network, marks=Marks((0,), (8,), by_hand=True))
     changed = edit(marked, 7, "lv", [network.at(7).lv[0].moved(1, 1)], TOTAL)
@@ -285,13 +351,24 @@ def test_everything_else_is_kept(network: Regions) -> None:
     )
 
 
+def spent(work: Callable[[], object]) -> float:
+    """Processor time of this thread in the quickest of several runs."""
+    times = []
+    for _ in range(7):
+        start = time.thread_time()
+        work()
+        times.append(time.thread_time() - start)
+    return min(times)
+
+
 def test_a_hundred_frames_follow_while_the_hand_lets_go() -> None:
     shapes = {t: frame_regions(beating(t)) for t in range(16)}
     made = generated({t: shapes[t % 16] for t in range(100)}, {}, 100)
     there = made.at(50).lv[0].moved(3, 3)
-    spent = []
-    for _ in range(5):
-        start = time.process_time()
-        edit(made, 50, "lv", [there], 100)
-        spent.append(time.process_time() - start)
-    assert min(spent) < 0.05
+    signal = np.linspace(0, 1, 128) + 0j
+
+    def yardstick() -> None:  # some 14 ms where the edit takes as long: it is the machine's speed that is divided out
+        for _ in range(1000):
+            np.fft.ifft(np.fft.fft(signal) * np.interp(signal.real, signal.real, signal.real))
+
+    assert spent(lambda: edit(made, 50, "lv", [there], 100)) < 3 * spent(yardstick)

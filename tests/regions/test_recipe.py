@@ -166,7 +166,20 @@ def test_nothing_is_measured_outside_the_sector() -> None:
         lv, myocardium = regions_from_lv(mask, sector, None, settings)
         assert not (lv & ~sector).any() and not (myocardium & ~sector).any()
         assert lv.any() and myocardium.any() and not (lv & myocardium).any()
-    np.testing.assert_array_equal(regions_from_lv(mask, sector)[0], free[0] & sector)
+    literal = replace(DEFAULT, edge_mm=0.0)
+    np.testing.assert_array_equal(regions_from_lv(mask, sector, None, literal)[0], free[0] & sector)
+
+
+@pytest.mark.parametrize(("edge_mm", "pixels"), [(0.0, 0), (1.0, 2), (2.0, 4)])
+def test_the_dark_edge_of_the_sector_is_kept_out_but_not_the_frame_s(edge_mm: float, pixels: int) -> None:
+    mask, spacing = bullet((240, 240), (120, 120), 120, 64), Spacing(0.5, 0.5)
+    sector = rectangle(mask.shape, 85, 0, 75, 240)  # it reaches the frame's border above and below
+    settings = replace(DEFAULT, edge_mm=edge_mm)
+    kept = rectangle(mask.shape, 85 + pixels, 0, 75 - 2 * pixels, 240)
+    for made, whole in zip(
+        regions_from_lv(mask, sector, spacing, settings), regions_from_lv(mask, None, spacing, settings), strict=True
+    ):
+        np.testing.assert_array_equal(made, whole & kept)
 
 
 def test_a_rough_border_is_smoothed_and_a_straight_one_stays() -> None:

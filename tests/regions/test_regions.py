@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from echoq_models.errors import RegionError
-from echoq_models.regions import Contour, FrameRegions, Marks, Regions, Review, regions
+from echoq_models.regions import Contour, Findings, FrameRegions, Marks, Regions, Review, regions
 
 
 def box(x: float, y: float, side: float = 10.0) -> list[list[float]]:
@@ -95,6 +95,38 @@ def test_check_says_what_is_wrong_and_where() -> None:
         moved.check(size)
 
 
+def test_pixels_of_both_are_measured_in_neither_and_pass_only_where_a_network_gave_them() -> None:
+    size = (40, 40)
+    drawn = Regions([box(0, 0)], [box(10, 0)])
+    lv, myocardium = drawn.masks(size)
+    assert drawn.at(0).shared(size) == 11
+    assert (lv.sum(), myocardium.sum()) == (110, 110) and not (lv & myocardium).any()
+    with pytest.raises(RegionError, match="share 11 pixels"):
+        drawn.check(size)
+    followed = Regions(frames={0: drawn.at(0)}, generated={0: FrameRegions([box(0, 0)], [box(12, 0)])})
+    followed.check(size)
+    swallowed = Regions(frames={0: FrameRegions([box(0, 0, 30)], [box(10, 5)])}, generated=followed.generated)
+    with pytest.raises(RegionError, match="myocardium region in frame 1 holds no pixel"):
+        swallowed.check(size)
+
+
+def test_a_frame_left_out_shows_nothing_and_its_neighbours_stay() -> None:
+    size = (40, 40)
+    there = {t: FrameRegions([box(t, 0)], [box(20, 0)]) for t in range(4)}
+    drawn = Regions(frames=there, edited=frozenset({2}), left_out=frozenset({2}))
+    assert not drawn.at(2) and drawn.under(2) == there[2]
+    assert not drawn.masks(size, 2)[0].any()
+    assert [drawn.at(t) for t in (1, 3)] == [there[1], there[3]]
+    drawn.check(size)
+    with pytest.raises(RegionError, match="in frame 4"):
+        Regions(frames={**there, 3: FrameRegions([box(90, 0)])}, left_out=frozenset({2})).check(size)
+    Regions(frames={**there, 3: FrameRegions([box(90, 0)])}, left_out=frozenset({3})).check(size)
+    held = Regions([box(90, 0)], [box(20, 0)], {3: there[3]}, left_out=frozenset({0}))
+    held.check(size)
+    with pytest.raises(RegionError, match="in frame 2"):
+        held.check(size, range(5))  # frame 2 shows what frame 1, left out, has
+
+
 @pytest.mark.parametrize("points", [[[1, 2, 3]], [1, 2], [[np.nan, 1], [2, 2], [3, 3]], [[np.inf, 1]]])
 def test_points_must_be_finite_pairs(points: list[object]) -> None:
     with pytest.raises(RegionError, match="finite"):
@@ -126,6 +158,16 @@ def test_marks_are_sorted_and_reviews_checked() -> None:
     for decision, time in (("maybe", when), ("accepted", "2025-01-31T09:30:00"), ("accepted", ""), ("rejected", "now")):
         with pytest.raises(RegionError, match="A review"):
             Review(decision, "me", time)
+
+
+def test_findings_are_checked_and_renewed() -> None:
+    said = Findings({0: 0.91234567, 3: 0.2}, {3: "Too small."})
+    assert said.confidence == {0: 0.9123, 3: 0.2} and said.found == (0,) and said and not Findings()
+    again = said.renewed(Findings({3: 0.8, 4: 0.1}, {4: "Too dark."}))
+    assert again == Findings({0: 0.9123, 3: 0.8, 4: 0.1}, {4: "Too dark."})
+    for wrong in ({"confidence": {1: 1.5}}, {"confidence": {-1: 0.5}}, {"reasons": {1: "x" * 401}}):
+        with pytest.raises(RegionError):
+            Findings(**wrong)  # type: ignore[arg-type]
 
 
 def test_equality_truth_and_the_way_through_a_pipe() -> None:
