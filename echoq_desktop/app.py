@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -13,6 +14,7 @@ from PySide6.QtCore import QObject, QTimer
 from PySide6.QtWidgets import QApplication
 
 from echoq_desktop import icons, theme
+from echoq_desktop.collector import Collector
 from echoq_desktop.engine import Engine
 from echoq_desktop.help import install_crash_dialog
 from echoq_desktop.main_window import FIRST_SIZE, MainWindow
@@ -34,6 +36,7 @@ def run(paths: Sequence[Path] = (), snapshot: Path | None = None) -> int:
     snapshot: write a 1600 x 900 PNG of the window once every pane that has weights shows its frame, then leave.
     """
     app = _application()
+    collector = Collector(app)
     engine = Engine()
     session = Session(engine)
     try:
@@ -46,6 +49,7 @@ def run(paths: Sequence[Path] = (), snapshot: Path | None = None) -> int:
         return code
     finally:
         engine.close()
+        collector.stop()
 
 
 def _show(app: QApplication, window: MainWindow, paths: Sequence[Path]) -> int:
@@ -53,6 +57,7 @@ def _show(app: QApplication, window: MainWindow, paths: Sequence[Path]) -> int:
     window.closed.connect(app.quit)
     _heed_ctrl_c(app)
     window.show()
+    gc.freeze()  # what is there now stays: collections need not look through it, which would hold up a picture
     QTimer.singleShot(FIRST_PAINT_MS, window, lambda: _begin(window, paths))
     return app.exec()
 

@@ -188,7 +188,8 @@ class RegionsPanel(QWidget):
     # what is shown
 
     def _on_frame(self, _: int) -> None:
-        if self.session.regions.frames:  # else every frame shows the same contours
+        regions = self.session.regions
+        if regions.frames or regions.left_out:  # else every frame shows the same contours
             self._refresh.ask(200)
 
     def _show_tool(self, tool: str) -> None:

@@ -13,8 +13,9 @@ import pytest
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-from hands import HEART, METHOD, destroy, open_path
+from hands import HEART, METHOD, Network, destroy, open_path
 
+from echoq_desktop.collector import Collector
 from echoq_desktop.engine import Engine, EngineOptions
 from echoq_desktop.main_window import MainWindow
 from echoq_desktop.preferences import Preferences
@@ -30,6 +31,14 @@ def own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("ECHOQ_SETTINGS", str(path))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     return path
+
+
+@pytest.fixture(scope="package", autouse=True)
+def collector(qapp: Any) -> Iterator[Collector]:
+    """Garbage of one test must not be collected in the threads of the next."""
+    made = Collector()
+    yield made
+    made.stop()
 
 
 def _engine(qapp: Any, folder: Path, *methods: str) -> Iterator[Engine]:
@@ -85,3 +94,9 @@ def heart(window: MainWindow, qtbot: Any, tmp_path: Path) -> Path:
     window.player.clock.pause()
     window.player.clock.seek(0)
     return path
+
+
+@pytest.fixture
+def network(window: MainWindow, heart: Path, monkeypatch: pytest.MonkeyPatch) -> Network:
+    """The heart loop is open; a network that knows a ventricle in each frame stands ready."""
+    return Network(window, monkeypatch)

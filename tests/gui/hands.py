@@ -14,6 +14,7 @@ from PySide6.QtCore import QPoint, QPointF, Qt, QTimer
 
 from echoq_desktop.main_window import MainWindow
 from echoq_desktop.player.pane import Pane
+from echoq_models.regions import Contour
 from echoq_models.segment.base import Segmentation
 
 HEART = Path(examples.get_path("ybr_color"))
@@ -21,6 +22,12 @@ METHOD = "darken"  # a quick denoiser of the tests
 LV = [(163, 78), (178, 74), (192, 86), (199, 102), (188, 122), (172, 123), (161, 100)]
 MYOCARDIUM = [(147, 60), (153, 49), (187, 48), (199, 60), (172, 60)]
 LEFT, RIGHT = Qt.MouseButton.LeftButton, Qt.MouseButton.RightButton
+NO, SHIFT, CTRL, ALT = (
+    Qt.KeyboardModifier.NoModifier,
+    Qt.KeyboardModifier.ShiftModifier,
+    Qt.KeyboardModifier.ControlModifier,
+    Qt.KeyboardModifier.AltModifier,
+)
 
 
 def destroy(window: MainWindow) -> None:
@@ -109,3 +116,15 @@ def drag(qtbot: Any, pane: Pane, start: tuple[float, float], *way: tuple[float, 
     for point in way:
         qtbot.mouseMove(pane, at(pane, *point))
     qtbot.mouseRelease(pane, LEFT, pos=at(pane, *way[-1]))
+
+
+def generate(window: MainWindow, qtbot: Any, modifier: Any = SHIFT) -> None:
+    """Press the key, wait for the regions."""
+    key(window, qtbot, Qt.Key.Key_A, modifier)
+    assert window.session.generation.busy
+    qtbot.waitUntil(lambda: not window.session.generation.busy, timeout=10_000)
+
+
+def shift_of(after: Contour, before: Contour) -> Any:
+    """How far the middle of a contour moved, x and y in pixels."""
+    return np.subtract(after.centroid, before.centroid)

@@ -2,48 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hands import LEFT, LV, Network, at, destroy, drag, draw, key, open_path
-from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtGui import QWheelEvent
-from PySide6.QtWidgets import QApplication, QMessageBox
+from hands import CTRL, LEFT, LV, NO, SHIFT, Network, at, destroy, draw, generate, key, open_path, shift_of
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QMessageBox
 
 from echoq_desktop.engine import Engine, EngineOptions
 from echoq_desktop.main_window import MainWindow
 from echoq_desktop.preferences import Preferences
 from echoq_desktop.session import Session
-from echoq_models.regions import Contour, beat
+from echoq_models.regions import beat
 from tests.make_networks import bright_loop, save_bright
-
-NO, SHIFT, CTRL, ALT = (
-    Qt.KeyboardModifier.NoModifier,
-    Qt.KeyboardModifier.ShiftModifier,
-    Qt.KeyboardModifier.ControlModifier,
-    Qt.KeyboardModifier.AltModifier,
-)
-
-
-@pytest.fixture
-def network(window: MainWindow, heart: Path, monkeypatch: pytest.MonkeyPatch) -> Network:
-    """The heart loop is open; a network that knows a ventricle in each frame stands ready."""
-    return Network(window, monkeypatch)
-
-
-def generate(window: MainWindow, qtbot: Any, modifier: Any = SHIFT) -> None:
-    """Press the key, wait for the regions."""
-    key(window, qtbot, Qt.Key.Key_A, modifier)
-    assert window.session.generation.busy
-    qtbot.waitUntil(lambda: not window.session.generation.busy, timeout=10_000)
-
-
-def shift_of(after: Contour, before: Contour) -> Any:
-    """How far the middle of a contour moved, x and y in pixels."""
-    return np.subtract(after.centroid, before.centroid)
 
 
 def test_one_key_fills_the_loop_and_one_undo_empties_it(window: MainWindow, network: Network, qtbot: Any) -> None:
@@ -245,198 +218,6 @@ def test_a_frame_is_copied_to_the_next(window: MainWindow, network: Network, qtb
     assert session.frame == 29 and "last frame" in window.statusBar().currentMessage()
 
 
-def test_a_review_says_who_and_when_and_is_kept(window: MainWindow, network: Network, heart: Path, qtbot: Any) -> None:
-    session, box = window.session, window.regions.review
-    generate(window, qtbot)
-    window.docks["regions"].raise_()
-    box.name.selectAll()
-    qtbot.keyClicks(box.name, "Dr A. Heart")
-    qtbot.mouseClick(box.buttons["rejected"], LEFT)
-    review = session.regions.review
-    assert review is not None and (review.decision, review.who) == ("rejected", "Dr A. Heart")
-    assert box.state.text().startswith("Rejected by Dr A. Heart, ")
-    window.docks["quality"].raise_()
-    qtbot.waitUntil(lambda: any("rejected" in text for text in window.quality.notes.sentences()), timeout=5000)
-    window.preferences.sync()
-    assert Preferences().free_text("review/who", "") == "Dr A. Heart"  # remembered
-    key(window, qtbot, Qt.Key.Key_S, CTRL)
-    stored = json.loads(heart.with_name("heart.roi.json").read_text(encoding="utf-8"))
-    assert stored["review"]["decision"] == "rejected" and stored["version"] == 2
-    kept = session.regions
-    session.close_loop(session.current.loop_id)  # type: ignore[union-attr]
-    open_path(window, qtbot, heart)
-    window.player.clock.pause()
-    assert session.regions == kept and not session.unsaved()
-    assert box.buttons["rejected"].isChecked()
-    session.work.edit(3, "lv", [session.regions.at(3).lv[0].moved(2, 0)], "Move")  # another shape was reviewed
-    assert session.regions.review is None and "review was taken back" in window.statusBar().currentMessage()
-    key(window, qtbot, Qt.Key.Key_Z, CTRL)
-    assert session.regions.review == review
-    key(window, qtbot, Qt.Key.Key_R, CTRL | SHIFT)  # the same again takes it back
-    assert session.regions.review is None
-    key(window, qtbot, Qt.Key.Key_A, CTRL | SHIFT)
-    assert session.regions.review is not None and session.regions.review.decision == "accepted"
-    assert window.actions_by_name["review_accepted"].isChecked()
-
-
-def test_marks_are_found_moved_by_mouse_and_keys_and_kept(
-    window: MainWindow, network: Network, heart: Path, qtbot: Any
-) -> None:
-    session, curve = window.session, window.quality.curve
-    generate(window, qtbot)
-    found = session.regions.marks
-    first = found.es[0]
-    y = curve.height() // 2
-    qtbot.mousePress(curve.viewport(), LEFT, pos=QPoint(round(curve.x_of(first)), y))
-    qtbot.mouseMove(curve.viewport(), QPoint(round(curve.x_of(first + 2)), y))
-    qtbot.mouseRelease(curve.viewport(), LEFT, pos=QPoint(round(curve.x_of(first + 3)), y))
-    marks = session.regions.marks
-    assert first + 3 in marks.es and first not in marks.es and marks.by_hand and marks.ed == found.ed
-    assert session.frame == 0  # the playhead stayed
-    key(window, qtbot, Qt.Key.Key_T)
-    assert session.frame == first + 3
-    session.set_frame(first + 2)
-    key(window, qtbot, Qt.Key.Key_T, SHIFT)  # the mark of this beat comes here
-    assert first + 2 in session.regions.marks.es and len(session.regions.marks.es) == len(found.es)
-    session.work.edit(3, "lv", [session.regions.at(3).lv[0].moved(2, 0)], "Move")
-    assert first + 2 in session.regions.marks.es  # set by hand: not found anew
-    key(window, qtbot, Qt.Key.Key_S, CTRL)
-    kept = session.regions.marks
-    session.close_loop(session.current.loop_id)  # type: ignore[union-attr]
-    open_path(window, qtbot, heart)
-    window.player.clock.pause()
-    assert session.regions.marks == kept
-    key(window, qtbot, Qt.Key.Key_D, CTRL)
-    assert session.regions.marks == found
-    key(window, qtbot, Qt.Key.Key_Z, CTRL)
-    assert session.regions.marks == kept
-
-
-def test_marks_are_moved_on_the_scrub_bar(window: MainWindow, network: Network, qtbot: Any) -> None:
-    session, scrub = window.session, window.transport.scrub
-    generate(window, qtbot)
-    found = session.regions.marks
-    first, steps = found.es[0], session.undo_stack.count()
-
-    def name_of(frame: int) -> QPoint:
-        return QPoint(round(scrub.x_of(frame)), 6)
-
-    qtbot.mousePress(scrub, LEFT, pos=name_of(first))
-    qtbot.mouseMove(scrub, name_of(first + 3))
-    assert session.frame == first + 3 and session.regions.marks == found  # the picture follows, the mark is held
-    qtbot.mouseMove(scrub, name_of(first + 2))
-    qtbot.mouseRelease(scrub, LEFT, pos=name_of(first + 2))
-    marks = session.regions.marks
-    assert marks.by_hand and marks.ed == found.ed and marks.es == (first + 2, *found.es[1:])
-    assert session.frame == first + 2 and session.undo_stack.count() == steps + 1
-    qtbot.mouseClick(scrub, LEFT, pos=name_of(first + 2))  # put back where it was: nothing happens
-    qtbot.mouseClick(scrub, LEFT, pos=QPoint(round(scrub.x_of(first + 2)) + 4, 19))  # on the track the playhead moves
-    assert session.regions.marks == marks and session.undo_stack.count() == steps + 1
-
-
-def test_marks_of_other_beats_stay_and_a_second_press_takes_one_away(
-    window: MainWindow, heart: Path, qtbot: Any
-) -> None:
-    session = window.session
-    for frame, what in ((2, Qt.Key.Key_D), (9, Qt.Key.Key_T), (16, Qt.Key.Key_D), (17, Qt.Key.Key_D)):
-        session.set_frame(frame)
-        key(window, qtbot, what, SHIFT)
-    assert (session.regions.marks.ed, session.regions.marks.es) == ((2, 17), (9,))
-    key(window, qtbot, Qt.Key.Key_D, SHIFT)
-    assert session.regions.marks.ed == (2,)
-    key(window, qtbot, Qt.Key.Key_D)
-    assert session.frame == 2
-
-
-def test_handles_are_moved_by_keys_alone(window: MainWindow, heart: Path, qtbot: Any) -> None:
-    session, tool = window.session, window.panes.tool
-    draw(window, qtbot, "draw_lv", LV)
-    start = session.shown.lv[0]
-    key(window, qtbot, Qt.Key.Key_J)
-    key(window, qtbot, Qt.Key.Key_K)
-    key(window, qtbot, Qt.Key.Key_K)
-    assert tool.selected is not None and tool.selected.vertex == 1
-    for _ in range(3):
-        key(window, qtbot, Qt.Key.Key_Right, ALT)
-    key(window, qtbot, Qt.Key.Key_Up, ALT)
-    assert session.shown.lv[0].points[1] - start.points[1] == pytest.approx((3, -1))
-    assert session.frame == 0 and session.undo_stack.count() == 2  # four presses, one step
-    key(window, qtbot, Qt.Key.Key_Insert)
-    assert len(session.shown.lv[0]) == len(start) + 1 and tool.selected.vertex == 2
-    key(window, qtbot, Qt.Key.Key_Delete)
-    assert len(session.shown.lv[0]) == len(start)
-    key(window, qtbot, Qt.Key.Key_J)
-    before = session.shown.lv[0]
-    key(window, qtbot, Qt.Key.Key_Up, CTRL)
-    assert abs(session.shown.lv[0].area / before.area) == pytest.approx(1.02**2, abs=0.01)
-    key(window, qtbot, Qt.Key.Key_Down, ALT)
-    assert shift_of(session.shown.lv[0], before) == pytest.approx((0, 1), abs=0.05)
-    for _ in range(5):
-        key(window, qtbot, Qt.Key.Key_Z, CTRL)
-    assert session.shown.lv[0] == start
-
-
-def test_a_region_is_scaled_by_the_wheel_and_by_a_corner_of_its_box(
-    window: MainWindow, heart: Path, qtbot: Any
-) -> None:
-    session, pane = window.session, window.panes.shown[0]
-    draw(window, qtbot, "draw_lv", LV)
-    before = session.shown.lv[0]
-    middle = pane.source_point(*before.centroid)
-    wheel = QWheelEvent(
-        middle, pane.mapToGlobal(middle), QPoint(), QPoint(0, 120), Qt.MouseButton.NoButton, SHIFT, _PHASE, False
-    )
-    QApplication.sendEvent(pane, wheel)
-    assert abs(session.shown.lv[0].area / before.area) == pytest.approx(1.03**2, abs=0.01)
-    assert window.state.view.zoom == 1
-    larger = session.shown.lv[0]
-    qtbot.mouseClick(pane, LEFT, pos=middle.toPoint())  # selects it whole
-    corner = larger.outline.max(axis=0)
-    out = corner + (corner - larger.centroid) * 0.25
-    drag(qtbot, pane, (corner[0], corner[1]), (out[0], out[1]))
-    assert abs(session.shown.lv[0].area / larger.area) == pytest.approx(1.25**2, abs=0.05)
-    assert session.shown.lv[0].centroid == pytest.approx(larger.centroid, abs=0.5)
-
-
-_PHASE = Qt.ScrollPhase.NoScrollPhase
-
-
-def test_old_polygons_stay_straight_when_edited(window: MainWindow, heart: Path, qtbot: Any) -> None:
-    square = np.array([[150.0, 80], [190, 80], [190, 120], [150, 120]])
-    path = heart.with_name("old.json")
-    path.write_text(json.dumps({"lv": [square.tolist()], "myocardium": []}), encoding="utf-8")
-    window.session.load_regions(path)
-    window.session.tool = "edit"
-    drag(qtbot, window.panes.shown[0], (150, 80), (145, 75))
-    lv = window.session.regions.at(20).lv[0]
-    assert not lv.smooth and lv.points[0] == pytest.approx((145, 75), abs=1)
-    assert np.array_equal(lv.points[1:], square[1:])
-
-
-def test_marks_set_before_drawing_stay(window: MainWindow, heart: Path) -> None:
-    session = window.session
-    session.work.mark_here("ed")
-    session.work.edit(0, "lv", [Contour(np.array(LV, float), smooth=True)], "Draw")
-    assert session.regions.marks.ed == (0,) and session.shown.lv
-    session.undo_stack.undo()
-    assert session.regions.marks.ed == (0,) and not session.shown.lv
-    session.undo_stack.undo()
-    assert not session.regions.marks
-
-
-def test_a_drag_given_up_is_no_step(window: MainWindow, heart: Path, qtbot: Any) -> None:
-    session, pane = window.session, window.panes.shown[0]
-    draw(window, qtbot, "draw_lv", LV)
-    drawn, steps = session.regions, session.undo_stack.count()
-    here = drawn.at(0).lv[0].points[2]
-    qtbot.mousePress(pane, LEFT, pos=at(pane, *here))
-    qtbot.mouseMove(pane, at(pane, 100, 100))
-    assert session.regions != drawn
-    key(window, qtbot, Qt.Key.Key_Escape)
-    qtbot.mouseRelease(pane, LEFT, pos=at(pane, 100, 100))
-    assert session.regions == drawn and session.undo_stack.count() == steps
-
-
 def test_a_frame_without_its_outline_is_left_out_and_comes_back(
     window: MainWindow, network: Network, heart: Path, qtbot: Any
 ) -> None:
@@ -486,33 +267,3 @@ def test_measuring_goes_on_where_an_edit_makes_regions_overlap(
     session.close_loop(session.current.loop_id)  # type: ignore[union-attr]
     open_path(window, qtbot, heart)
     assert "move them apart" not in window.statusBar().currentMessage()
-
-
-def test_a_review_needs_a_name(
-    window: MainWindow, network: Network, qtbot: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    session, name = window.session, window.regions.review.name
-    monkeypatch.setattr("getpass.getuser", lambda: "root")
-    session.work.reviewer = ""
-    assert name.text() == "" and name.placeholderText() == "Your name"
-    generate(window, qtbot)
-    key(window, qtbot, Qt.Key.Key_A, CTRL | SHIFT)
-    assert session.regions.review is None and "Type your name" in window.statusBar().currentMessage()
-    assert not window.actions_by_name["review_accepted"].isChecked()
-    assert name.hasFocus() and window.regions.isVisible()
-    qtbot.keyClicks(name, "A. Heart")
-    qtbot.keyClick(name, Qt.Key.Key_Return)
-    key(window, qtbot, Qt.Key.Key_A, CTRL | SHIFT)
-    review = session.regions.review
-    assert review is not None and review.who == "A. Heart"
-
-
-def test_the_wheel_still_enlarges_without_shift(window: MainWindow, heart: Path, qtbot: Any) -> None:
-    pane = window.panes.shown[0]
-    window.session.tool = "edit"
-    here = QPointF(at(pane, 160, 100))
-    wheel = QWheelEvent(
-        here, pane.mapToGlobal(here), QPoint(), QPoint(0, 120), Qt.MouseButton.NoButton, NO, _PHASE, False
-    )
-    QApplication.sendEvent(pane, wheel)
-    assert window.state.view.zoom > 1

@@ -44,11 +44,11 @@ class Recorder:
         """What came by one signal, of one job."""
         return [item[1:] for item in self.heard if item[0] == name and (job is None or item[1] == job)]
 
-    def until(self, condition: Callable[[], object], timeout_s: float = 20) -> None:
+    def until(self, condition: Callable[[], object], timeout_s: float = 60) -> None:
         """Run the event loop until it is so."""
         self.qtbot.waitUntil(lambda: bool(condition()), timeout=int(timeout_s * 1000))
 
-    def end(self, job: int, timeout_s: float = 20) -> tuple[Any, ...]:
+    def end(self, job: int, timeout_s: float = 60) -> tuple[Any, ...]:
         """Wait for the end of a job: ("finished", result), ("failed", sentence) or ("cancelled",)."""
 
         def ends() -> list[tuple[Any, ...]]:
