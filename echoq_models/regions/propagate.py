@@ -54,9 +54,10 @@ def taken_in(regions: Regions, given: Regions, total: int, one_by_one: bool = Fa
     shapes, whole = dict(given.generated), dict(given.lv_whole)
     if one_by_one:
         shapes, whole = {**regions.generated, **shapes}, {**regions.lv_whole, **whole}
+    shapes = _alike(shapes)
     keys = {t: regions.under(t) for t in regions.edited - replaced}
     if keys:  # else no correction can move the new ones
-        keys |= {t: given.generated[t] for t in replaced}
+        keys |= {t: shapes[t] for t in replaced}
     made = replace(
         regions,
         lv=(),
@@ -64,7 +65,7 @@ def taken_in(regions: Regions, given: Regions, total: int, one_by_one: bool = Fa
         frames=keys,
         edited=frozenset(keys),
         left_out=regions.left_out - replaced,
-        generated=_alike(shapes),
+        generated=shapes,
         lv_whole=whole,
         source=given.source,
     )
