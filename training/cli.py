@@ -237,20 +237,16 @@ def evaluate(
 
     if folder is not None:
         os.environ["ECHOQ_WEIGHTS"] = str(folder)
-    from echoq_models.errors import EchoQError
     from echoq_models.weights import store
     from training import evaluate as stage
     from training.publish import add_figures
 
-    try:
+    with _clear_errors():
         name = store.read_card(card).name if card is not None else ""
         sizes = stage.QUICK if quick else stage.Sizes()
         report = stage.evaluate(weights or [], output, sizes, real=real, clear=clear or [])
         if card is not None:
             add_figures(card, report.of(name))
-    except EchoQError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(error.exit_code) from None
     print(json.dumps(report.figures, indent=2))
 
 

@@ -105,42 +105,60 @@ class Context(nn.Module):
         return x + self.outer(F.silu(self.inner(torch.cat([mean, spread], dim=1))))
 
 
-class FastNet(nn.Module):
-    """A small residual U-Net behind a pixel-unshuffle, for machines without a GPU.
+class ResidualUNet(nn.Module):
+    """A small residual U-Net behind a pixel-unshuffle; what it gives is predicted at half resolution and upsampled.
 
-    The change is smooth by nature, so it is predicted at half resolution and upsampled: nothing is lost and
-    three quarters of the work is saved. widths: channels at 1/2, 1/4, 1/8 and 1/16 of the input's resolution.
-    deep_blocks: residual blocks at the coarsest level, where the context is. context: let the coarsest level see the
-    whole frame's statistics, from which display curve and haze level can be told.
+    (N, channels_in, H, W) in, (N, channels_out, H, W) out.  widths: channels at 1/2, 1/4, 1/8 and 1/16 of the input's
+    resolution.  deep_blocks: residual blocks at the coarsest level.  context: let that level see the whole frame's
+    statistics.
     """
 
     def __init__(
-        self, widths: tuple[int, ...] = (16, 48, 96, 144), deep_blocks: int = 2, context: bool = False
+        self, channels_in: int, channels_out: int, widths: tuple[int, ...], deep_blocks: int, context: bool
     ) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(4, widths[0], 3, padding=1)
+        self.stem = nn.Conv2d(4 * channels_in, widths[0], 3, padding=1)
         self.encoders = nn.ModuleList(Residual(w) for w in widths[:-1])
         self.downs = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths))
         self.context = Context(widths[-1]) if context else nn.Identity()
         self.deep = nn.Sequential(*(Residual(widths[-1]) for _ in range(deep_blocks)))
         self.ups = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
         self.decoders = nn.ModuleList(Residual(w) for w in widths[:-1])
-        self.last = nn.Conv2d(widths[0], 2, 1)
-        _start_gently(self.last)
+        self.last = nn.Conv2d(widths[0], channels_out, 1)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def encoded(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The coarsest level, and what the finer ones keep for the way back."""
         y = self.stem(F.pixel_unshuffle(x, 2))
         skips = []
         for encode, down in zip(self.encoders, self.downs, strict=True):
             y = encode(y)
             skips.append(y)
             y = F.silu(down(y))
-        y = self.deep(self.context(y))
+        return self.deep(self.context(y)), skips
+
+    def decoded(self, y: Tensor, skips: list[Tensor]) -> Tensor:
+        """float32 (N, channels_out, H, W) from what `encoded` gave."""
         for i in reversed(range(len(skips))):
             y = F.interpolate(self.ups[i](y), scale_factor=2, mode="bilinear", align_corners=False)
             y = self.decoders[i](y + skips[i])
-        raw = F.interpolate(self.last(y).float(), scale_factor=2, mode="bilinear", align_corners=False)
-        return _gain_head(raw)
+        return F.interpolate(self.last(y).float(), scale_factor=2, mode="bilinear", align_corners=False)
+
+
+class FastNet(ResidualUNet):
+    """The denoiser for machines without a GPU.
+
+    The change is smooth by nature, so half resolution loses nothing and saves three quarters of the work. With
+    `context`, display curve and haze level can be told from the whole frame.
+    """
+
+    def __init__(
+        self, widths: tuple[int, ...] = (16, 48, 96, 144), deep_blocks: int = 2, context: bool = False
+    ) -> None:
+        super().__init__(1, 2, widths, deep_blocks, context)
+        _start_gently(self.last)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return _gain_head(self.decoded(*self.encoded(x)))
 
 
 def build(architecture: dict[str, Any]) -> nn.Module:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from echoq_models.denoise.architectures import Context, Residual
+from echoq_models.denoise.architectures import ResidualUNet
 from echoq_models.errors import WeightsError
 
 SIDE = 128  # pixels: the working size
 
 
-class LvNetwork(nn.Module):
+class LvNetwork(ResidualUNet):
     """A small residual U-Net that looks at a frame and its neighbours in time.
 
     Input float32 (N, 3, 128, 128) in [0, 1]: the frames t - 2, t and t + 2 of a loop. Output: logits float32
@@ -26,31 +24,13 @@ class LvNetwork(nn.Module):
     """
 
     def __init__(self, widths: tuple[int, ...] = (32, 64, 128, 192), deep_blocks: int = 3) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(12, widths[0], 3, padding=1)
-        self.encoders = nn.ModuleList(Residual(w) for w in widths[:-1])
-        self.downs = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths))
-        self.context = Context(widths[-1])
-        self.deep = nn.Sequential(*(Residual(widths[-1]) for _ in range(deep_blocks)))
-        self.ups = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairwise(widths))
-        self.decoders = nn.ModuleList(Residual(w) for w in widths[:-1])
-        self.last = nn.Conv2d(widths[0], 1, 1)
+        super().__init__(3, 1, widths, deep_blocks, context=True)
         self.present = nn.Sequential(nn.Linear(2 * widths[-1], 64), nn.SiLU(), nn.Linear(64, 1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        y = self.stem(F.pixel_unshuffle(x, 2))
-        skips = []
-        for encode, down in zip(self.encoders, self.downs, strict=True):
-            y = encode(y)
-            skips.append(y)
-            y = F.silu(down(y))
-        y = self.deep(self.context(y))
+        y, skips = self.encoded(x)
         present = self.present(torch.cat([y.mean((2, 3)), y.amax((2, 3))], dim=1))[:, 0].float()
-        for i in reversed(range(len(skips))):
-            y = F.interpolate(self.ups[i](y), scale_factor=2, mode="bilinear", align_corners=False)
-            y = self.decoders[i](y + skips[i])
-        lv = F.interpolate(self.last(y).float(), scale_factor=2, mode="bilinear", align_corners=False)
-        return lv, present
+        return self.decoded(y, skips), present
 
 
 def build(architecture: dict[str, Any]) -> nn.Module:
