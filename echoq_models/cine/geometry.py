@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ Floats = NDArray[np.float64]
 
 FLAT_BORDER = 0.12  # share of the frame's rim that must be of one grey level for it to be a background
 ABOVE_BACKGROUND = 10  # grey levels; JPEG leaves up to about 8 around text
+ABOVE_EXACT = (3, 1)  # the same where nothing was lossy: dark pictures have whole walls below 10
 SMALLEST_SHARE = 0.05  # a sector takes at least this share of the frame
 SMALLEST_PIECE = 0.005  # of the frame, for a piece beside the largest one
 BOXY = 0.85  # a hull that fills more of its box than this is a linear probe's rectangle
@@ -19,24 +22,52 @@ LEAN = np.deg2rad(np.arange(8.0, 75.1, 0.25))  # angles from the vertical that a
 MARGIN = 0.75  # pixels that the wedge reaches beyond what was fitted: its edge pixels belong to it
 STRETCHES = np.arange(0.7, 1.41, 0.025)
 CLEAR_ARC = 0.35  # of a far end that lies on one arc leaves little doubt
+FULL_ARC = 0.8  # and from here on nothing is missing
+SOME_ARC = 0.15  # less is no arc: what lies at the lowest levels must have at least that
 WEAK_SIDE = 0.25  # a side that touches its content over less than this share of the height takes the other's lean
 
 
-def sector_mask(brightest: NDArray[np.uint8], changing: Mask, allowed: Mask | None = None) -> Mask | None:
+@dataclass(frozen=True)
+class _Outline:
+    """mask: bool (H, W).  arc: the share of the picture's far end that is one arc, -1 where it is no wedge."""
+
+    mask: Mask
+    arc: float = -1.0
+
+
+def sector_mask(
+    brightest: NDArray[np.uint8], change: NDArray[np.uint8], allowed: Mask | None = None, exact: bool = False
+) -> Mask | None:
     """The ultrasound picture in `brightest`, uint8 (H, W), the maximum over time of a loop.
 
-    changing: bool (H, W), pixels that differ between frames; all False for a still.
+    change: uint8 (H, W), by how much each pixel differs between frames; all 0 for a still.
     allowed: bool (H, W), where it may lie (from a file's header); ignored when it holds nothing like a sector.
+    exact: whether the pixels never went through lossy compression, so that a few grey levels tell a dark picture
+    from the background.
     Returns bool (H, W) with dark chambers and dim edges filled in, or None when nothing like a sector is seen.
     """
     background = _background(brightest)
     if background is None:
         return None
-    content = np.abs(brightest.astype(np.int16) - background) > ABOVE_BACKGROUND
+    off = np.abs(brightest.astype(np.int16) - background)
+    found = _at_level(off, change, allowed, ABOVE_BACKGROUND)
+    for above in ABOVE_EXACT if exact else ():
+        if found is not None and found.arc >= FULL_ARC:
+            break
+        dim = _at_level(off, change, allowed, above)
+        # A wedge whose end is rounder shows more of the picture; a hull of a few dim pixels shows nothing.
+        if dim is not None and dim.arc > max(SOME_ARC, found.arc if found is not None else 0.0):
+            found = dim
+    return None if found is None else found.mask
+
+
+def _at_level(off: NDArray[np.int16], change: NDArray[np.uint8], allowed: Mask | None, above: int) -> _Outline | None:
+    """The picture among the pixels whose grey level is more than `above` away from the background's."""
+    content, changing = off > above, change > above
     if allowed is not None:
-        mask = _outline(content & allowed, changing, allowed)
-        if mask is not None:
-            return mask & allowed
+        found = _outline(content & allowed, changing, allowed)
+        if found is not None:
+            return _Outline(found.mask & allowed, found.arc)
     return _outline(content, changing, None)
 
 
@@ -51,8 +82,8 @@ def _background(image: NDArray[np.uint8]) -> int | None:
     return level if share >= FLAT_BORDER else None
 
 
-def _outline(content: Mask, changing: Mask, allowed: Mask | None) -> Mask | None:
-    """Mask of the picture whose pixels above background are `content`, bool (H, W)."""
+def _outline(content: Mask, changing: Mask, allowed: Mask | None) -> _Outline | None:
+    """The picture whose pixels above background are `content`, bool (H, W)."""
     height, width = content.shape
     # A majority vote fills speckle and, with the opening, removes strokes of text, traces and ticks.
     kernel = max(3, min(height, width) // 60 | 1)
@@ -67,11 +98,11 @@ def _outline(content: Mask, changing: Mask, allowed: Mask | None) -> Mask | None
     if hull.sum() < SMALLEST_SHARE * hull.size or pictures[0].sum() < SOLID * hull.sum():
         return None
     if allowed is not None:
-        return allowed  # a linear probe: its box is the picture
+        return _Outline(allowed)  # a linear probe: its box is the picture
     rows, columns = np.flatnonzero(hull.any(axis=1)), np.flatnonzero(hull.any(axis=0))
     box = np.zeros_like(hull)
     box[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
-    return box if hull.sum() > BOXY * box.sum() else hull
+    return _Outline(box if hull.sum() > BOXY * box.sum() else hull)
 
 
 def _pictures(solid: NDArray[np.uint8], changing: Mask) -> list[Mask]:
@@ -129,7 +160,7 @@ def _reach(x: Floats, y: Floats, touching: Mask, lean: float) -> float:
     return float(np.quantile(across[touching], 0.9) if touching.any() else across.max())
 
 
-def _wedge(picture: Mask, content: Mask, arc: float) -> Mask | None:
+def _wedge(picture: Mask, content: Mask, arc: float) -> _Outline | None:
     """The wedge with round ends that fits `picture`, or None when its sides are not two straight leaning lines.
 
     content: bool (H, W), all pixels above background, also those too thin or lone to be part of `picture`.
@@ -170,7 +201,7 @@ def _wedge(picture: Mask, content: Mask, arc: float) -> Mask | None:
     wedge[: int(inside.any(axis=1).argmax())] = False  # flat tops and bottoms exist
     wedge[rows[-1] + 2 :] = False
     fits = np.count_nonzero(picture & wedge) > 0.97 * picture.sum() and wedge.sum() < 1.4 * _hull(picture).sum()
-    return wedge if fits else None
+    return _Outline(wedge, share) if fits else None
 
 
 def _lower_edge(picture: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

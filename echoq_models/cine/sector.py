@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from echoq_models.cine.geometry import ABOVE_BACKGROUND, Mask, sector_mask
+from echoq_models.cine.geometry import Mask, sector_mask
 from echoq_models.cine.loop import CineLoop, UltrasoundRegion
 
 PATCH = 256  # pixels: the side of what networks see
@@ -60,7 +60,7 @@ def fit(loop: CineLoop) -> Sector:
     for t in index[1:]:
         np.maximum(brightest, loop.frames[t], out=brightest)
         np.minimum(darkest, loop.frames[t], out=darkest)
-    mask = sector_mask(brightest, brightest - darkest > ABOVE_BACKGROUND, _allowed(loop))
+    mask = sector_mask(brightest, brightest - darkest, _allowed(loop), exact=not loop.lossy)
     found = mask is not None
     if mask is None:
         mask = np.ones(loop.size, dtype=bool)

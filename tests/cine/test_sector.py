@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 
@@ -91,6 +92,27 @@ def test_a_still_and_any_part_of_the_loop_give_nearly_the_same_sector() -> None:
     frames, _ = scanner(8)
     whole, still = sector.fit(loop_of(frames)), sector.fit(loop_of(frames[3:4]))
     assert np.count_nonzero(whole.mask ^ still.mask) < 0.02 * np.count_nonzero(whole.mask)
+
+
+def dark_still(fuzz: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """One frame of a bright septum in tissue of 2 to 8 grey levels, and its sector; fuzz: what a codec left around."""
+    truth = wedge((300, 320), (160.0, 8.0), 38.0, 0.0, 270.0)
+    rng = np.random.default_rng(5)
+    frame = np.where(truth, rng.integers(2, 9, truth.shape), rng.integers(0, fuzz + 1, truth.shape)).astype(np.uint8)
+    frame[40:200, 150:175] = 90
+    return frame[None], truth
+
+
+def test_a_dark_still_shows_its_sector_where_no_codec_blurred_the_lowest_levels() -> None:
+    frames, truth = dark_still()
+    found = sector.fit(loop_of(frames))
+    assert np.count_nonzero(found.mask & truth) / np.count_nonzero(found.mask | truth) > 0.96
+
+
+def test_what_a_codec_leaves_around_a_dark_picture_is_no_sector() -> None:
+    frames, truth = dark_still(fuzz=6)
+    found = sector.fit(dataclasses.replace(loop_of(frames), lossy=("JPEG baseline",)))
+    assert not found.found or np.count_nonzero(found.mask & ~truth) < 0.01 * truth.size
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
