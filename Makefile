@@ -10,10 +10,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
 READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
+READY_PACKAGE := $(VENV)/.ready-package
 CODE := echoq_desktop echoq_models training tests installer
 
 .DEFAULT_GOAL := help
-.PHONY: help run venv test lint format bench bench-bm3d wheel libs clean
+.PHONY: help run venv test lint format bench bench-bm3d wheel installer libs clean
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +43,7 @@ bench: $(READY_DEV) libs ## measure speed and memory on this machine
 	QT_QPA_PLATFORM=offscreen $(BIN)/python -m tests.benchmarks.bench_denoise
 	QT_QPA_PLATFORM=offscreen $(BIN)/python tests/benchmarks/bench_player.py
 	QT_QPA_PLATFORM=offscreen $(BIN)/python -m tests.benchmarks.bench_quality
+	$(BIN)/python -m tests.benchmarks.bench_batch
 
 bench-bm3d: $(READY_DEV) ## compare BM3D with the reference package (non-commercial) and other filters
 	$(PIP) --no-build-isolation --editable '.[dev,bench]'
@@ -49,6 +51,9 @@ bench-bm3d: $(READY_DEV) ## compare BM3D with the reference package (non-commerc
 
 wheel: $(READY_DEV) ## build the wheel into dist/
 	$(BIN)/python -m build --wheel --no-isolation
+
+installer: $(READY_PACKAGE) libs ## build what a person installs on this system into dist/ (minutes, 2 GiB)
+	$(BIN)/python installer/build.py
 
 libs: ## check the system libraries that Qt needs on Linux
 	@$(PYTHON) installer/system_libs.py
@@ -68,6 +73,10 @@ $(READY): $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	$(PIP) hatchling editables
 	$(PIP) --no-build-isolation --editable .
+	@touch $@
+
+$(READY_PACKAGE): $(READY)
+	$(PIP) --no-build-isolation --editable '.[package]'
 	@touch $@
 
 $(READY_DEV): $(READY)

@@ -116,6 +116,16 @@ SPECS = (
     Spec("pane_3", "Show &3", "3", "Show or hide BM3D", "", True),
     Spec("sigma_auto", "BM3D: &estimate the noise", "Ctrl+Shift+N", "Estimate the noise from the loop", "", True),
     Spec("sigma_set", "BM3D: &set the noise…", "Ctrl+N", "Set BM3D's noise level yourself"),
+    Spec("encode_noise", "&Encode this frame", "U", "Find this frame in the generator, to turn its noise"),
+    Spec(
+        "noise_pane", "Show the noisy frame in a &pane", "4", "The frame with noise beside the other pictures", "", True
+    ),
+    Spec("no_noise", "&No noise", "Ctrl+U", "All noise back to zero"),
+    Spec(
+        "try_channels", "&Try channels", "Ctrl+Shift+U", "Show what single channels of the generator do to this frame"
+    ),
+    Spec("noisy_loop", "&Apply to loop", "Shift+U", "Make the whole loop noisy, as a new loop"),
+    Spec("clean_source", "Show the clean &source", "Alt+U", "Show the loop that this noisy one was made from"),
     Spec("shortcuts", "&Shortcuts", "F1", "All keys of this window"),
     Spec("settings_file", "Where &settings are kept…", "Ctrl+,", "Show the file in which keys can be changed"),
     Spec("about", "&About EchoQ", "Shift+F1", "Version, licences, what it is for"),

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from PySide6.QtCore import QObject, QTimer
+from PySide6.QtCore import QEvent, QObject, QTimer, Signal
+from PySide6.QtGui import QFileOpenEvent
 from PySide6.QtWidgets import QApplication
 
 from echoq_desktop import icons, theme
@@ -56,6 +57,8 @@ def _show(app: QApplication, window: MainWindow, paths: Sequence[Path]) -> int:
     """Show the window first, then start what takes time; returns when it is closed."""
     window.closed.connect(app.quit)
     _heed_ctrl_c(app)
+    if isinstance(app, Application):
+        app.file_asked.connect(lambda name: window.documents.open([Path(name)]))
     window.show()
     gc.freeze()  # what is there now stays: collections need not look through it, which would hold up a picture
     QTimer.singleShot(FIRST_PAINT_MS, window, lambda: _begin(window, paths))
@@ -76,8 +79,9 @@ def _take_snapshot(app: QApplication, session: Session, paths: Sequence[Path], t
 
 def _application() -> QApplication:
     existing = QApplication.instance()
-    app = existing if isinstance(existing, QApplication) else QApplication(["echoq"])
+    app = existing if isinstance(existing, QApplication) else Application(["echoq"])
     app.setApplicationName("EchoQ")
+    app.setDesktopFileName("echoq")  # ties the window to its menu entry and icon
     app.setWindowIcon(icons.app_icon())
     theme.apply(app)
     return app
@@ -97,6 +101,18 @@ def _begin(window: MainWindow, paths: Sequence[Path]) -> None:
         window.documents.open([Path(path).absolute() for path in paths])
     else:
         window.documents.open_sample()
+
+
+class Application(QApplication):
+    """Hears what macOS asks for: a file double-clicked there comes as an event, not as an argument."""
+
+    file_asked = Signal(str)  # its path
+
+    def event(self, event: QEvent) -> bool:
+        if isinstance(event, QFileOpenEvent) and event.file():
+            self.file_asked.emit(event.file())
+            return True
+        return super().event(event)
 
 
 class _Photographer(QObject):

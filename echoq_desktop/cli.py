@@ -9,28 +9,31 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 import echoq_models
-from echoq_desktop import cli_regions, terminal
+from echoq_desktop import cli_deidentify, cli_noise, cli_regions, cli_study, terminal
 from echoq_desktop.cli_options import (
     Device,
     DeviceOption,
+    DicomEncoding,
     JsonFlag,
     Method,
     Sigma,
     Strength,
     is_batch,
+    is_study,
     known,
     print_json,
     settings,
 )
 from echoq_desktop.cli_regions import medians
 from echoq_desktop.terminal import complain, progress_line, stop
-from echoq_models.errors import EchoQError, InputError, WeightsError
+from echoq_models.errors import EchoQError, InputError, NotClean, WeightsError
 from echoq_models.runtime.device import set_thread_defaults
 
 if TYPE_CHECKING:
@@ -43,9 +46,15 @@ class Format(StrEnum):
     mp4 = "mp4"
     avi = "avi"
     gif = "gif"
+    dcm = "dcm"
     npz = "npz"
     png = "png"
 
+
+ONE_LOOP = (  # of films, `echoq deidentify` would blank the caption that says what they are
+    "one loop at a time, since a batch lists the inputs' names beside the results: denoise the folder into DICOM "
+    "(--format dcm) without it, then run `echoq deidentify` on the folder of results"
+)
 
 app = typer.Typer(
     add_completion=False,
@@ -77,9 +86,15 @@ def _window(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
     ] = False,
+    selftest: Annotated[bool, typer.Option("--selftest", help="Try this installation, without a display.")] = False,
 ) -> None:
     """Denoise echo loops, compare with BM3D, measure gCNR. Without a command: the window. Research use only."""
     if context.invoked_subcommand is not None:
+        return
+    if selftest:
+        from echoq_desktop import selftest as trial
+
+        trial.run(partial(print, flush=True))
         return
     from echoq_desktop import display
 
@@ -114,7 +129,10 @@ def _without_window(reason: str) -> None:
 
 @app.command("open")
 def open_(
-    file: Annotated[Path, typer.Argument(help="A loop: a file or a folder of stills.", show_default=False)],
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="FILE", help="Loops, each a file or a folder of stills; the sample when none is named."),
+    ] = None,
     snapshot: Annotated[
         Path | None,
         typer.Option(help="Write a 1600 x 900 picture of the window once every pane shows its frame, then leave."),
@@ -125,26 +143,32 @@ def open_(
 
     from echoq_desktop import display
 
-    if not file.exists():
-        raise InputError(f"{file}: there is no such file")
+    for file in files or ():
+        if not file.exists():
+            raise InputError(f"{file}: there is no such file")
     if snapshot is None:
         if reason := display.missing():
             raise EchoQError(f"No window can be shown here: {reason}; `echoq denoise` works without one.")
     elif "QT_QPA_PLATFORM" not in os.environ and display.missing():
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
-    _show([file], snapshot)
+    _show(files or [], snapshot)
 
 
 @app.command()
 def info(
-    file: Annotated[Path, typer.Argument(help="A loop: a file or a folder of stills.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(help="A loop: a file or a folder of stills; or a DICOMDIR.", show_default=False)
+    ],
     as_json: JsonFlag = False,
 ) -> None:
     """Say what is in FILE."""
     from echoq_models import cine
-    from echoq_models.cine import sector
+    from echoq_models.cine import dicom_study, sector
     from echoq_models.runtime import describe, jobs
 
+    if dicom_study.is_dicomdir(file):
+        cli_study.info(file, as_json)
+        return
     with progress_line() as progress:
         loop = cine.read(file, progress=jobs.reading(progress, stop))
     found = sector.fit(loop)
@@ -165,7 +189,7 @@ def denoise(
     ],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help=".mp4, .avi, .gif or .npz; a folder of PNG; for a batch, a folder."),
+        typer.Option("--output", "-o", help=".dcm, .mp4, .avi, .gif or .npz; a folder of PNG; for a batch, a folder."),
     ],
     method: Method = None,
     device: DeviceOption = Device.auto,
@@ -175,6 +199,20 @@ def denoise(
     lossless: Annotated[bool, typer.Option("--lossless", help="Lossless video, for metrics.")] = False,
     format_: Annotated[Format, typer.Option("--format", help="What a batch writes.")] = Format.mp4,
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave outputs that are there.")] = False,
+    dicom_encoding: Annotated[
+        DicomEncoding, typer.Option("--dicom-encoding", help="Of .dcm; each keeps every grey level.")
+    ] = DicomEncoding.rle,
+    deidentify: Annotated[
+        bool,
+        typer.Option(
+            "--deidentify",
+            help="Leave out what names the patient, and all but the ultrasound picture. For one loop; for folders, "
+            "shifted dates or a key, run `echoq deidentify` on the .dcm without it.",
+        ),
+    ] = False,
+    keep_unjudged: Annotated[
+        bool, typer.Option("--keep-unjudged", help="Then also write a loop whose pixels may still show a name.")
+    ] = False,
 ) -> None:
     """Denoise INPUT into OUTPUT. Progress goes to stderr."""
     from echoq_models.runtime import jobs
@@ -182,9 +220,21 @@ def denoise(
     methods = known(method or ["fast"])
     if len(methods) > 1 and not side_by_side:
         raise typer.BadParameter("several methods need --side-by-side", param_hint="--method")
+    if keep_unjudged and not deidentify:
+        raise typer.BadParameter("it is for --deidentify", param_hint="--keep-unjudged")
     panes = (jobs.ORIGINAL, *methods) if side_by_side else ()
-    options = jobs.ExportOptions(methods[0], settings(device, sigma, strength), panes, lossless)
-    if is_batch(source):
+    options = jobs.ExportOptions(
+        methods[0],
+        settings(device, sigma, strength),
+        panes,
+        lossless,
+        dicom_encoding=dicom_encoding.value,
+        deidentify=deidentify,
+        keep_unjudged=keep_unjudged,
+    )
+    if is_batch(source) or is_study(source, output):
+        if deidentify:
+            raise typer.BadParameter(ONE_LOOP, param_hint="--deidentify")
         suffix = "" if format_ is Format.png else f".{format_.value}"
         _denoise_folder(source, output, options, suffix, "skip" if skip_existing else "overwrite")
     elif skip_existing and output.exists():
@@ -199,21 +249,28 @@ def _denoise_loop(source: Path, output: Path, options: ExportOptions) -> None:
     from echoq_models.runtime import jobs
 
     films = [suffix for suffix in SUFFIXES if suffix]
-    if output.suffix.lower() not in ("", ".dcm", *films) and not output.is_dir():
+    if output.suffix.lower() not in ("", *films) and not output.is_dir():
         raise typer.BadParameter(
             f"{output.suffix} is no format that EchoQ writes ({', '.join(films)} or a folder)", param_hint="-o"
         )
-    with progress_line() as progress:
-        done = jobs.denoise_file(source, output, options, progress, stop)
+    try:
+        with progress_line() as progress:
+            done = jobs.denoise_file(source, output, options, progress, stop)
+    except NotClean as error:
+        raise NotClean(f"{error}; look at the loop, and if it names nobody add --keep-unjudged") from error
     for warning in done["warnings"]:
         complain(f"warning: {warning}")
     print(f"{done['output']}: {done['frames']} frames in {done['seconds']:.1f} s")
+    if "sidecar" in done:
+        print(f"{done['sidecar']}: the regions, and gCNR before and after")
+    if "report" in done:
+        print(f"{done['report']}: what was removed, and what could not be judged")
 
 
 def _denoise_folder(
     source: Path, output: Path, one: ExportOptions, suffix: str, existing: Literal["skip", "overwrite"]
 ) -> None:
-    """A folder of loops; leaves with 4 when some failed."""
+    """A folder of loops, going on where an earlier run stopped; leaves with 4 when some failed."""
     from echoq_models.cine.writer import SUFFIXES
     from echoq_models.runtime import batch as batches
     from echoq_models.runtime import jobs
@@ -222,17 +279,20 @@ def _denoise_folder(
         raise InputError(f"{source}: there is no loop in this folder")
     if output.suffix and output.suffix.lower() in SUFFIXES:
         raise typer.BadParameter(f"{source} is a folder of loops: OUTPUT must be a folder", param_hint="-o")
-    options = jobs.BatchOptions(one.method, one.settings, suffix, existing, one.side_by_side, one.lossless)
+    options = jobs.BatchOptions(
+        one.method, one.settings, suffix, existing, one.side_by_side, one.lossless, dicom_encoding=one.dicom_encoding
+    )
     with progress_line() as progress:
 
         def show(event: BatchEvent) -> None:
             head = f"[{event.index + 1}/{event.total}] {event.file}"
-            if event.state != "running":
+            if event.stage == "denoising":
+                left = f", {terminal.duration(event.seconds_left)} left" if event.seconds_left is not None else ""
+                whole = f"{100 * event.share:.0f} % of all{left}"
+                progress(event.done_frames, 0, f"{head} {event.done_frames}/{event.frames}, {whole}")
+            elif event.state != "running" and event.reason != batches.DONE_ALREADY:
                 progress.clear()
                 complain(f"{head}: {event.state}{f' ({event.reason})' if event.reason else ''}")
-                return
-            left = f", {terminal.duration(event.seconds_left)} left" if event.seconds_left is not None else ""
-            progress(event.done_frames, 0, f"{head} {event.done_frames}/{event.frames or '?'}{left}")
 
         report = jobs.batch(source, output, options, show, stop)
     _tell(report)
@@ -241,13 +301,28 @@ def _denoise_folder(
 
 
 def _tell(report: BatchReport) -> None:
+    """How a batch ended: counts on stdout, what to know on stderr."""
+    from echoq_models.runtime.batch import DONE_ALREADY
+
     counts = ", ".join(f"{len(report.of(state))} {state}" for state in ("done", "failed", "skipped"))
+    already = len([event for event in report.of("skipped") if event.reason == DONE_ALREADY])
     rest = report.total - len(report.files)
-    print(f"{counts}{f', {rest} not begun (cancelled)' if rest else ''}; see {report.summary}")
+    left = f", {rest} left for the next run" if rest else ""
+    print(
+        f"{counts}{f' ({already} done before)' if already else ''}{left}; see {report.page} and {report.summary.name}"
+    )
+    for note in report.notes:
+        complain(note)
+    if report.cancelled:
+        complain("cancelled; the same command goes on where it stopped")
+    elif report.stopped is not None:
+        complain(report.stopped)
 
 
 app.command()(cli_regions.segment)
 app.command()(cli_regions.gcnr)
+app.command()(cli_deidentify.deidentify)
+app.command("simulate-noise")(cli_noise.simulate_noise)
 
 
 @weights.command("list")
@@ -296,7 +371,7 @@ def verify_weights(
 
 @weights.command("import")
 def import_weights(
-    file: Annotated[Path, typer.Argument(help="Released weights (.pt) or a .safetensors file with its card.")],
+    file: Annotated[Path, typer.Argument(help="Released weights (.pt, .pkl) or a .safetensors file with its card.")],
     name: Annotated[str | None, typer.Option(help="The name to keep them under.")] = None,
 ) -> None:
     """Import a file of weights. Only tensors are read: nothing in the file is executed."""
@@ -304,5 +379,5 @@ def import_weights(
 
     if not file.exists():
         raise InputError(f"{file}: there is no such file")
-    entry = upstream.import_file(file, name)
-    print(f"{entry.name}: {entry.path}")
+    for entry in upstream.import_file(file, name):
+        print(f"{entry.name}: {entry.path}")

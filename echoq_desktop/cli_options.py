@@ -23,6 +23,14 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
+class DicomEncoding(StrEnum):
+    """How the frames of a .dcm are stored."""
+
+    rle = "rle"
+    raw = "raw"
+    jpeg_ls = "jpeg-ls"
+
+
 Method = Annotated[
     list[str] | None,
     typer.Option("--method", "-m", help="fast, unet or bm3d; repeat it to compare.", show_default="fast"),
@@ -60,6 +68,13 @@ def is_batch(source: Path) -> bool:
     if not source.exists():
         raise InputError(f"{source}: there is no such file or folder")
     return source.is_dir() and not batch.holds_only_stills(source)
+
+
+def is_study(source: Path, output: Path) -> bool:
+    """Whether `source` is a DICOMDIR whose loops go into a folder."""
+    from echoq_models.runtime import batch
+
+    return not output.suffix and batch.is_study(source)
 
 
 def print_json(found: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ def missing(timeout_s: float = 20.0) -> str | None:
         probe.join()
         return "the display does not answer"
     if probe.exitcode == NO_LIBRARY:
-        return "a system library that Qt needs is missing (python installer/system_libs.py names it)"
+        return "a system library that Qt needs is missing (installer/system_libs.py or README.txt names it)"
     return None if probe.exitcode == 0 else "the display cannot be opened"
 
 

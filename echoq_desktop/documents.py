@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from echoq_desktop.session import Session
 
 MANY = 24  # a folder of more loops than this is opened only after a question
+MOST_COMPLAINTS = 8  # of files that a DICOMDIR lists and that are not there
+DICOMDIR = "DICOMDIR"
 REGION_SUFFIX = ".json"
 
 
 class Documents(QObject):
     """What the File menu does."""
 
-    _found = Signal(object, object)  # folder, list[Path] or a sentence
+    _found = Signal(object, object, object)  # folder or DICOMDIR, list[Path] or a sentence, list[str] to tell
 
     def __init__(self, session: Session, preferences: Preferences, window: QWidget) -> None:
         super().__init__(window)
@@ -40,10 +42,10 @@ class Documents(QObject):
     # opening
 
     def open(self, paths: Iterable[Path]) -> None:
-        """Open files and folders; a region file is loaded into the loop shown."""
+        """Open files, folders and what a DICOMDIR lists; a region file is loaded into the loop shown."""
         for path in paths:
-            if path.is_dir():
-                self._open_folder(path)
+            if path.is_dir() or path.name.upper() == DICOMDIR:
+                self._open_several(path)
             elif path.suffix.lower() == REGION_SUFFIX:
                 self._load_regions(path)
             else:
@@ -86,27 +88,39 @@ class Documents(QObject):
         menu.addSeparator()
         menu.addAction(clear)
 
-    def _open_folder(self, folder: Path) -> None:
-        """Look through a folder beside the window's own thread: it may be large or on a network."""
-        self._preferences.add_recent(folder)
-        self._session.message.emit(f"Looking through {folder.name}…")
-        threading.Thread(target=self._search, args=(folder,), name="open folder", daemon=True).start()
+    def _open_several(self, place: Path) -> None:
+        """Look through a folder or a DICOMDIR beside the window's own thread: it may be large or on a network."""
+        self._preferences.add_recent(place)
+        self._session.message.emit(f"Looking through {place.name}…")
+        threading.Thread(target=self._search, args=(place,), name="open folder", daemon=True).start()
 
-    def _search(self, folder: Path) -> None:
+    def _search(self, place: Path) -> None:
+        from echoq_models.cine.dicom_study import read_study
         from echoq_models.runtime.batch import find_loops, holds_only_stills
 
+        found: object
+        left_out: list[str] = []
         try:
-            found: object = [folder] if holds_only_stills(folder) else find_loops(folder)
-        except (OSError, EchoQError) as error:
-            found = f"{folder.name}: the folder cannot be read ({error})."
-        self._found.emit(folder, found)
+            if place.is_dir():
+                found = [place] if holds_only_stills(place) else find_loops(place)
+            else:
+                study = read_study(place)
+                found, left_out = list(study.loops), study.complaints()
+        except EchoQError as error:
+            found = str(error)
+        except OSError as error:
+            found = f"{place.name}: the folder cannot be read ({error})."
+        self._found.emit(place, found, left_out)
 
-    def _open_found(self, folder: Path, found: list[Path] | str) -> None:
+    def _open_found(self, place: Path, found: list[Path] | str, left_out: list[str]) -> None:
+        for sentence in left_out[:MOST_COMPLAINTS]:
+            self.complain(sentence)
         if isinstance(found, str):
-            self.complain(found)
+            self._session.opening.failed.emit(place, found)
         elif not found:
-            self.complain(f"{folder.name}: there is no loop in this folder; EchoQ reads DICOM, video and stills.")
-        elif len(found) <= MANY or self._agreed(folder, len(found)):
+            nothing = f"{place.name}: there is no loop in it; EchoQ reads DICOM, video and stills."
+            self._session.opening.failed.emit(place, nothing)
+        elif len(found) <= MANY or self._agreed(place, len(found)):
             for path in found:
                 self._session.open_path(path)
 

@@ -17,8 +17,10 @@ from echoq_desktop.worker_jobs import Blame, Job
 from echoq_desktop.worker_link import Message, WorkerLink
 from echoq_models.cine.writer import remove_unfinished
 from echoq_models.denoise.base import Settings
+from echoq_models.runtime.batch import clear_up
 from echoq_models.runtime.jobs import BatchOptions, ExportOptions
 from echoq_models.runtime.messages import loop_files, unpack_loop, unpack_segmentation, unpack_spacing
+from echoq_models.runtime.noise_types import unpack_edited, unpack_tried
 from echoq_models.runtime.shared_files import SharedFolder, sweep, view
 from echoq_models.runtime.worker import WorkerSetup
 
@@ -45,9 +47,12 @@ class Engine(QObject):
     prepared = Signal(int, str, object)  # loop_id, method, facts
     progress = Signal(int, int, int, str)  # job, done, total, text
     segmented = Signal(int, object)  # loop_id, Segmentation; `finished` of the job follows
+    edited = Signal(int, object)  # job, Edited: a frame drawn by the generator
+    tried = Signal(int, object)  # job, list[Tried]: what single channels do to a frame
     file_event = Signal(int, object)  # job, news of one file of a batch (BatchEvent)
     finished = Signal(int, object)  # job, result dict
     failed = Signal(int, str)  # job, one sentence
+    left_out = Signal(int, str)  # an export that `keep_unjudged` would write, one sentence that says why it did not
     cancelled = Signal(int)  # job
     restarted = Signal(str)  # one sentence
 
@@ -153,8 +158,15 @@ class Engine(QObject):
 
     def batch(self, folder: Path, output: Path, options: BatchOptions) -> int:
         """Denoise every loop of a folder: `file_event` for each file, then `finished` with the report."""
-        content = {"folder": str(folder), "output": str(output), "options": asdict(options)}
+        content = {"folder": str(folder), "output": str(output), "options": asdict(options), "paused": False}
         return self._begin(Job(self._new(), "batch", content, what=Path(folder).name))
+
+    def pause(self, job: int, paused: bool) -> None:
+        """Let a batch rest where it is, or go on; what is open has the worker for itself meanwhile."""
+        entry = self._jobs.get(job)
+        if entry is not None and entry.do == "batch":
+            entry.content["paused"] = paused
+            self._send("pause", job, paused=paused)
 
     def segment(
         self, loop_id: int, frames: Sequence[int] | None = None, network: str = "lv", device: str = "auto"
@@ -171,6 +183,17 @@ class Engine(QObject):
         content = {"loop_id": loop_id, "network": network, "frames": asked, "device": device}
         what = self._loops[loop_id].opened.path.name
         return self._begin(Job(self._new(), "segment", content, what=what, loop_id=loop_id))
+
+    def noise(self, do: str, loop_id: int, **content: Any) -> int:
+        """Work on a loop with a generator; see `runtime.noise_types`. Raises ValueError for a loop not open.
+
+        do: "edit" (EditJob: `edited` follows), "try" (EffectsJob: `tried`) or "noisy" (NoisyJob: the new loop is
+        `opened`, as if it were read).
+        """
+        if loop_id not in self._loops:
+            raise ValueError(f"no loop {loop_id} is open")
+        what = self._loops[loop_id].opened.path.name
+        return self._begin(Job(self._new(), do, {"loop_id": loop_id, **content}, what=what, loop_id=loop_id))
 
     def cancel(self, job: int) -> None:
         """Stop a job: `cancelled` follows, at the latest when the worker was ended for not answering."""
@@ -319,6 +342,8 @@ class Engine(QObject):
         for job in self._jobs.values():
             if job.target is not None and process is not None:
                 remove_unfinished(job.target, process)
+            if job.do == "batch" and job.cancelling:
+                clear_up(Path(job.content["output"]))
 
     def _watch(self) -> None:
         """End a worker that does not answer a cancel, or that reads without getting on."""
@@ -392,6 +417,7 @@ class Engine(QObject):
             message["sector_mask"],
             unpack_spacing(message["spacing"]),
             message["summary"],
+            self._clean_of(entry),
         )
         self._loops[job] = HeldLoop(opened, message["loop"])
         if entry is None or entry.cancelling:  # the cancel came a moment too late
@@ -400,6 +426,11 @@ class Engine(QObject):
                 self.cancelled.emit(job)
             return
         self.opened.emit(job, opened)
+
+    def _clean_of(self, entry: Job | None) -> OpenedLoop | None:
+        """The loop from which a noisy one was made."""
+        made_from = None if entry is None else entry.loop_id
+        return self._loops[made_from].opened if made_from in self._loops else None
 
     def _on_prepared(self, job: int, message: Message) -> None:
         entry = self._jobs.get(job)
@@ -441,12 +472,24 @@ class Engine(QObject):
             self.segmented.emit(entry.loop_id, found)
             self.finished.emit(job, dict(found.facts))
 
+    def _on_edited(self, job: int, message: Message) -> None:
+        if self._jobs.pop(job, None) is not None:
+            self.edited.emit(job, unpack_edited(message["edited"]))
+
+    def _on_tried(self, job: int, message: Message) -> None:
+        if self._jobs.pop(job, None) is not None:
+            self.tried.emit(job, unpack_tried(message["tried"]))
+
     def _on_finished(self, job: int, message: Message) -> None:
         if self._jobs.pop(job, None) is not None:
             self.finished.emit(job, message["result"])
 
     def _on_failed(self, job: int, message: Message) -> None:
         self._fail(job, message["sentence"])
+
+    def _on_left_out(self, job: int, message: Message) -> None:
+        if self._jobs.pop(job, None) is not None:
+            self.left_out.emit(job, message["sentence"])
 
     def _on_cancelled(self, job: int, _message: Message) -> None:
         if job in self._jobs:

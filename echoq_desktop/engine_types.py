@@ -39,6 +39,7 @@ class OpenedLoop:
 
     loop: frames are a read-only memmap, the header is None.  sector_box: x0, y0, side of the square crop in pixels.
     sector_mask: bool (H, W), None when no sector was found.  summary: label -> text, as `echoq info` shows it.
+    clean: the loop that noise was added to, where this is such a one; it stays readable when it is closed.
     """
 
     loop_id: int
@@ -48,6 +49,7 @@ class OpenedLoop:
     sector_mask: NDArray[np.bool_] | None
     spacing: Spacing | None
     summary: dict[str, str]
+    clean: OpenedLoop | None = None
 
 
 @dataclass(frozen=True)

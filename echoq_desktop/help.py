@@ -7,6 +7,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from importlib import metadata
@@ -30,7 +31,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from echoq_models import __version__
+from echoq_models import __version__, resources
 
 RESEARCH_USE = "For research use only. Not a medical device: not for diagnosis, treatment or any clinical decision."
 
@@ -51,11 +52,12 @@ COMPONENTS = (
     Component("NumPy", "numpy", "BSD-3-Clause", "arrays"),
     Component("OpenCV", "opencv-python-headless", "Apache-2.0", "resizing, contours"),
     Component("pyqtgraph", "pyqtgraph", "MIT", "images and curves"),
-    Component("pydicom", "pydicom", "MIT", "reads DICOM"),
+    Component("pydicom", "pydicom", "MIT", "reads and writes DICOM"),
     Component("GDCM", "python-gdcm", "Apache-2.0, BSD-3-Clause", "decodes JPEG in DICOM"),
-    Component("pyjpegls and CharLS", "pyjpegls", "MIT, BSD-3-Clause", "decodes JPEG-LS"),
+    Component("pyjpegls and CharLS", "pyjpegls", "MIT, BSD-3-Clause", "reads and writes JPEG-LS"),
     Component("pylibjpeg", "pylibjpeg", "MIT", "decodes JPEG 2000"),
     Component("OpenJPEG", "pylibjpeg-openjpeg", "MIT, BSD-2-Clause", "decodes JPEG 2000"),
+    Component("pylibjpeg-rle", "pylibjpeg-rle", "MIT", "reads and writes RLE in DICOM"),
     Component("Pillow", "pillow", "MIT-CMU", "stills and GIF"),
     Component("FFmpeg (imageio-ffmpeg)", "imageio-ffmpeg", "GPL-3.0-or-later, BSD-2-Clause", "reads and writes video"),
     Component("safetensors", "safetensors", "Apache-2.0", "weights"),
@@ -104,6 +106,9 @@ class AboutDialog(QDialog):
         copy = buttons.addButton("Copy versions", QDialogButtonBox.ButtonRole.ActionRole)
         copy.setToolTip("Copy the versions to the clipboard, for a report")
         copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(_lines(versions())))
+        licences = buttons.addButton("Licences", QDialogButtonBox.ButtonRole.ActionRole)
+        licences.setToolTip("Show the notices and the licences of what EchoQ brings along")
+        licences.clicked.connect(lambda: LicencesDialog(self).exec())
         layout = QVBoxLayout(self)
         layout.addWidget(text)
         layout.addWidget(buttons)
@@ -127,6 +132,36 @@ def _about_html() -> str:
         "<table cellspacing='0' cellpadding='4'><tr><th align='left'>Component</th><th align='left'>Version</th>"
         f"<th align='left'>Licence</th><th align='left'>For</th></tr>{rows}</table>"
     )
+
+
+def licence_texts() -> str:
+    """EchoQ's notices; an installed program adds the licences of everything inside (made by installer/licences.py)."""
+    texts = []
+    with suppress(metadata.PackageNotFoundError):
+        texts.append(metadata.distribution("echoq").read_text("licenses/NOTICE.md") or "")
+    gathered = resources.path("licences", "THIRD-PARTY.txt")
+    if gathered.is_file():
+        texts.append(gathered.read_text(encoding="utf-8"))
+    return "\n\n".join(filter(None, texts)) or "See NOTICE.md and the licences in the installed packages."
+
+
+class LicencesDialog(QDialog):
+    """The notices and licences, to read."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Licences")
+        self.setAccessibleName("Licences")
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.resize(760, 600)
+        self.text = QPlainTextEdit(licence_texts())
+        self.text.setReadOnly(True)
+        self.text.setAccessibleName("Notices and licences")
+        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+        buttons.rejected.connect(self.reject)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.text)
+        layout.addWidget(buttons)
 
 
 def _lines(facts: dict[str, str]) -> str:

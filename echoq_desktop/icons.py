@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QByteArray, QPoint, QPointF, QRect, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QIcon, QIconEngine, QPainter, QPixmap
+from PySide6.QtCore import QByteArray, QPoint, QRect, QRectF, QSize, Qt
+from PySide6.QtGui import QIcon, QIconEngine, QPainter, QPixmap
 from PySide6.QtSvg import QSvgRenderer
 
 from echoq_desktop import theme
+from echoq_models import resources
 
-GRID = 24.0
 SVG = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24"><g fill="none" stroke="{colour}" '
     'stroke-width="1.7" stroke-linecap="round" stroke-linejoin="round">{paths}</g></svg>'
@@ -60,10 +60,16 @@ def icon(name: str) -> QIcon:
 
 
 def app_icon() -> QIcon:
-    """The program's icon: an echo sector with a ventricle in it."""
+    """The program's icon, an echo sector with a ventricle in it: the drawing that installers use too."""
+    drawing = QSvgRenderer(str(resources.path("icons", "echoq.svg")))
     made = QIcon()
     for size in (16, 32, 48, 64, 128, 256):
-        made.addPixmap(_app_pixmap(size))
+        pixmap = QPixmap(size, size)
+        pixmap.fill(Qt.GlobalColor.transparent)
+        painter = QPainter(pixmap)
+        drawing.render(painter)
+        painter.end()
+        made.addPixmap(pixmap)
     return made
 
 
@@ -91,20 +97,3 @@ class _Engine(QIconEngine):
         self.paint(painter, QRect(QPoint(0, 0), size), mode, state)
         painter.end()
         return made
-
-
-def _app_pixmap(size: int) -> QPixmap:
-    made = QPixmap(size, size)
-    made.fill(Qt.GlobalColor.transparent)
-    painter = QPainter(made)
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.scale(size / GRID, size / GRID)
-    painter.setPen(Qt.PenStyle.NoPen)
-    painter.setBrush(QColor(theme.WINDOW))
-    painter.drawRoundedRect(QRectF(0.5, 0.5, 23, 23), 5, 5)
-    painter.setBrush(QColor(theme.ACCENT))
-    painter.drawPie(QRectF(-4, -12.5, 32, 32), (270 - 40) * 16, 80 * 16)
-    painter.setBrush(QColor(theme.WINDOW))
-    painter.drawEllipse(QPointF(12, 13.6), 2.9, 3.9)
-    painter.end()
-    return made

@@ -153,6 +153,8 @@ def _words(opened: OpenedLoop) -> str:
     """File name, frames and rate."""
     loop = opened.loop
     names = {sample_path(): "Sample loop", phantom_path(): "Phantom loop"}
+    if opened.clean is not None:
+        return f"{_words(opened.clean).splitlines()[0]} + noise\n{opened.summary['Noise']}"
     name = names.get(opened.path, opened.path.name)
     rate = "still" if len(loop) == 1 else f"{len(loop)} frames, {loop.fps:.0f} fps"
     return f"{name}\n{rate}"

@@ -17,7 +17,9 @@ from echoq_desktop.export.dialogs import BatchDialog, ExportDialog
 from echoq_desktop.focus import FocusKeeper
 from echoq_desktop.help import AboutDialog, ShortcutsDialog
 from echoq_desktop.loop_strip import LoopStrip
+from echoq_desktop.noise_actions import NoiseActions
 from echoq_desktop.panels.loop_info import LoopPanel
+from echoq_desktop.panels.noise import NoisePanel
 from echoq_desktop.panels.quality import QualityPanel
 from echoq_desktop.panels.regions import RegionsPanel
 from echoq_desktop.player.panes import PaneArea
@@ -69,6 +71,7 @@ class MainWindow(QMainWindow):
         self.addToolBar(self.view_bar)
         self._build_status()
         self.view_actions, self.region_actions = ViewActions(self), RegionActions(self)
+        self.noise_actions = NoiseActions(self)
         self._focus = FocusKeeper(self, self.actions_by_name["play"], self.panes.focus)
         self.transport.speed.activated.connect(self.panes.focus)
         session.current_changed.connect(self._on_current)
@@ -92,20 +95,22 @@ class MainWindow(QMainWindow):
         self.strip = LoopStrip(self.session)
         self.strip.close_asked.connect(self.documents.close_loop)
         self.quality, self.regions = QualityPanel(self.session), RegionsPanel(self.session)
-        self.loop_info = LoopPanel(self.session)
+        self.noise, self.loop_info = NoisePanel(self.session), LoopPanel(self.session)
         left, right = Qt.DockWidgetArea.LeftDockWidgetArea, Qt.DockWidgetArea.RightDockWidgetArea
         self.docks = {
             "loops": self._dock("Loops", self.strip, left),
             "quality": self._dock("Quality", self.quality, right),
             "regions": self._dock("Regions", self.regions, right),
+            "noise": self._dock("Noise", self.noise, right),
             "loop": self._dock("Loop", self.loop_info, right),
         }
         self.docks["quality"].setMinimumWidth(DOCK_WIDTH)
         self.setTabPosition(right, QTabWidget.TabPosition.North)
         self.tabifyDockWidget(self.docks["quality"], self.docks["regions"])
-        self.tabifyDockWidget(self.docks["regions"], self.docks["loop"])
+        self.tabifyDockWidget(self.docks["regions"], self.docks["noise"])
+        self.tabifyDockWidget(self.docks["noise"], self.docks["loop"])
         self.docks["quality"].raise_()
-        for name, panel in (("quality", self.quality), ("regions", self.regions)):
+        for name, panel in (("quality", self.quality), ("regions", self.regions), ("noise", self.noise)):
             self.docks[name].visibilityChanged.connect(lambda shown, wake=panel.wake: wake() if shown else None)
 
     def _dock(self, title: str, widget: QWidget, area: Qt.DockWidgetArea) -> QDockWidget:
@@ -157,6 +162,8 @@ class MainWindow(QMainWindow):
         self.denoise_menu = self.menuBar().addMenu("&Denoise")
         self.denoise_menu.setToolTipsVisible(True)
         self.network_group = QActionGroup(self)
+        noise = self.menuBar().addMenu("&Noise")
+        _fill(noise, a, "encode_noise", "noise_pane", "no_noise", "", "try_channels", "", "noisy_loop", "clean_source")
         _fill(self.menuBar().addMenu("&Help"), a, "shortcuts", "settings_file", "", "about")
 
     def _build_regions_menu(self) -> None:

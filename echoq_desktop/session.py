@@ -15,6 +15,7 @@ from PySide6.QtGui import QUndoGroup, QUndoStack
 
 from echoq_desktop.generation import Generation
 from echoq_desktop.loop_state import LoopState, SetRegions, region_path, stored_regions, tell_flaws
+from echoq_desktop.noise_work import NOISE, NoiseWork
 from echoq_desktop.opening import Opening
 from echoq_desktop.region_work import RegionWork
 from echoq_models import regions as region_files
@@ -65,6 +66,7 @@ class Session(QObject):
         self.opening = Opening(engine, self)  # before this session hears of it: a file is on the way or open
         self.work = RegionWork(self)
         self.generation = Generation(self)
+        self.noise = NoiseWork(self)
         engine.opened.connect(self._on_opened)
         engine.failed.connect(self._on_failed)
         engine.finished.connect(self._on_finished)
@@ -176,10 +178,17 @@ class Session(QObject):
         self.panes_changed.emit()
         self._denoise_current()
 
+    def show_noise(self, shown: bool) -> None:
+        """Show or hide a pane for the frame with noise, right of the others."""
+        self.panes = [pane for pane in self.panes if pane != NOISE] + [NOISE] * shown
+        self.panes_changed.emit()
+
     def title_of(self, pane: str) -> str:
         """A pane's title for people."""
         if pane == ORIGINAL:
-            return "Original"
+            return "Simulated noise" if self.current is not None and self.current.loop.simulated else "Original"
+        if pane == NOISE:
+            return "Noise preview"
         known = {"fast": "Fast network", "unet": "U-Net", "bm3d": "BM3D"}
         return (self.methods.get(pane) or {}).get("title") or known.get(pane, pane)
 
@@ -187,6 +196,8 @@ class Session(QObject):
         """One sentence when a pane cannot be computed (no weights, or it failed on this loop), else None."""
         if pane == ORIGINAL:
             return None
+        if pane == NOISE:
+            return self.noise.absent()
         if self._current is not None and pane in self._loops[self._current].failures:
             return self._loops[self._current].failures[pane]
         return (self.methods.get(pane) or {}).get("missing")
@@ -202,6 +213,8 @@ class Session(QObject):
             return None
         if pane == ORIGINAL:
             return loop.loop.frames[index]
+        if pane == NOISE:
+            return self.noise.frame(index)
         result = self.result(pane)
         return result.frames[index] if result is not None and result.done[index] else None
 
@@ -321,11 +334,19 @@ class Session(QObject):
     # from the worker
 
     def _on_opened(self, loop_id: int, opened: OpenedLoop) -> None:
-        path = region_path(opened.path)
-        stack = QUndoStack(self._group)
-        self._loops[loop_id] = LoopState(opened, stack, stored_regions(opened, path, self.message.emit), path)
+        path, regions = self._first_regions(opened)
+        self._loops[loop_id] = LoopState(opened, QUndoStack(self._group), regions, path)
         self.loops_changed.emit()
         self._show(loop_id)
+
+    def _first_regions(self, opened: OpenedLoop) -> tuple[Path, Regions]:
+        """Where a loop's regions are kept, and those it begins with: a noisy loop shows its source's heart."""
+        clean = opened.clean
+        if clean is None:
+            path = region_path(opened.path)
+            return path, stored_regions(opened, path, self.message.emit)
+        path = region_path(clean.path).with_name(f"{opened.path.stem}.roi.json")
+        return path, self.regions_of(clean.loop_id) or Regions()
 
     def _on_failed(self, job: int, sentence: str) -> None:
         for key, entry in self._loops.items():

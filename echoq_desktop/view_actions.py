@@ -139,7 +139,7 @@ class ViewActions(QObject):
 
     def _follow_panes(self) -> None:
         session = self._session
-        for number, pane in enumerate(session.panes):
+        for number, pane in enumerate(session.panes[:3]):
             action, title = self._actions[f"pane_{number + 1}"], session.title_of(pane)
             action.setText(f"Show &{number + 1} {title}")
             action.setIconText(title)

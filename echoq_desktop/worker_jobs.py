@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from echoq_models.runtime.batch_types import DONE_ALREADY
+
 DEATHS_TO_CPU = 2
 DEATHS_TO_FAIL = 3
+FILE_DEATHS_TO_FAIL = 2  # of a batch's file
 
 _VERBS = {
     "open": "reading it",
@@ -17,6 +20,9 @@ _VERBS = {
     "export": "writing it",
     "batch": "the batch",
     "segment": "finding the left ventricle",
+    "edit": "drawing a frame",
+    "try": "trying noise channels",
+    "noisy": "adding noise",
 }
 
 
@@ -37,8 +43,7 @@ class Job:
     cancelling: bool = False
     deadline: float | None = None
     deaths: int = 0
-    running: str | None = None  # the file of a batch in work, relative to its folder
-    writing: str | None = None  # and its output, relative to the output folder
+    running: set[str] = field(default_factory=set)  # files of a batch in work, relative to its folder
     file_deaths: Counter[str] = field(default_factory=Counter)
     ended: set[str] = field(default_factory=set)  # files of a batch that are done with
 
@@ -63,21 +68,24 @@ class Job:
 
     @property
     def target(self) -> Path | None:
-        """The file that it writes just now, if any."""
-        if self.do == "export":
-            return Path(self.content["output"])
-        if self.do == "batch" and self.writing is not None:
-            return Path(self.content["output"]) / self.writing
-        return None
+        """The file that an export writes."""
+        return Path(self.content["output"]) if self.do == "export" else None
 
     def note_file(self, event: dict[str, Any]) -> bool:
-        """Remember where a batch is. Returns whether the event is news, not an echo after a restart."""
-        name, state = event["file"], event["state"]
+        """Remember where a batch is. Returns whether the event is news, not an echo after a restart.
+
+        A file that was finished just before a worker died, and is found done by the next, is told as done.
+        """
+        name = event["file"]
         if name in self.ended:
             return False
-        self.running = name if state == "running" else None
-        self.writing = event["output"] if state == "running" else None
-        if state != "running":
+        if name in self.file_deaths and event["state"] == "skipped" and event["reason"] == DONE_ALREADY:
+            event |= {"state": "done", "reason": None}
+        state = event["state"]
+        if state == "running":
+            self.running.add(name)
+        else:
+            self.running.discard(name)
             self.ended.add(name)
         return True
 
@@ -114,21 +122,27 @@ class Blame:
     def job(self, job: Job) -> str | None:
         """A worker died on `job`. Returns the sentence that ends it, None when it gets another try.
 
-        A batch does not end for one file: that file is left out.
+        A batch does not end for its files: those that were in work are tried again, each alone and on the CPU, and
+        the one that brings the worker down again is left out.
         """
-        if job.running is not None:
-            job.file_deaths[job.running] += 1
-            deaths = job.file_deaths[job.running]
-        else:
-            job.deaths += 1
-            deaths = job.deaths
-        if deaths == DEATHS_TO_CPU:
+        job.deaths += 1
+        if job.deaths == DEATHS_TO_CPU:
             job.go_to_cpu()
-        if deaths < DEATHS_TO_FAIL:
+        if job.running:
+            self._files(job)
             return None
-        if job.running is not None:
-            reason = f"{job.running}: working on it stopped the worker again and again; is it damaged?"
-            job.content["options"]["leave_out"] = (*job.content["options"]["leave_out"], (job.running, reason))
-            job.running = job.writing = None
+        if job.deaths < DEATHS_TO_FAIL:
             return None
         return f"{job.what}: {_VERBS[job.do]} stopped the worker three times, so it was given up."
+
+    @staticmethod
+    def _files(job: Job) -> None:
+        options = job.content["options"]
+        for name in sorted(job.running):
+            job.file_deaths[name] += 1
+            if job.file_deaths[name] < FILE_DEATHS_TO_FAIL:
+                options["alone"] = (*options["alone"], name)
+            else:
+                reason = f"{name}: working on it stopped the worker twice; is it damaged?"
+                options["leave_out"] = (*options["leave_out"], (name, reason))
+        job.running.clear()

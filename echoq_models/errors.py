@@ -28,6 +28,12 @@ class OutputError(EchoQError):
     """The output cannot be written (exit code 5)."""
 
 
+class NotClean(EchoQError):
+    """The pixels may show a name, so nothing is written unless it is asked for all the same (exit code 4)."""
+
+    exit_code = 4
+
+
 class Cancelled(EchoQError):
     """A person or a signal stopped the job (exit code 130)."""
 

@@ -308,3 +308,57 @@ def write_npz(path: Path, frames: U8, times_ms: NDArray[np.float64] | None = Non
     with path.open("wb") as file:
         np.savez_compressed(file, frames=frames, **({} if times_ms is None else {"times_ms": times_ms}))
     return path
+
+
+def write_dicom_film(
+    path: Path,
+    film: bytes,
+    frames: U8,
+    syntax: str,
+    *,
+    fragment: int = 0,
+    frame_time: float | None = 40.0,
+    **facts: Any,
+) -> Path:
+    """Wrap a film as DICOM: one fragment, or several of `fragment` bytes. frames: what is in it, for the header."""
+    from pydicom import dcmread
+    from pydicom.uid import UID
+
+    write_dicom(path, frames[:1], frame_time=frame_time, **facts)
+    data = dcmread(path)
+    data.NumberOfFrames = len(frames)
+    if frames.ndim == 4:
+        data.PhotometricInterpretation = "YBR_PARTIAL_420"
+    step = fragment or max(2, len(film))
+    parts = [_even(film[at : at + step]) for at in range(0, len(film), step)]
+    items = b"".join(b"\xfe\xff\x00\xe0" + len(part).to_bytes(4, "little") + part for part in parts)
+    data.PixelData = b"\xfe\xff\x00\xe0\0\0\0\0" + items + b"\xfe\xff\xdd\xe0\0\0\0\0"
+    data["PixelData"].VR, data["PixelData"].is_undefined_length = "OB", True
+    data.file_meta.TransferSyntaxUID = UID(syntax)
+    data.save_as(path, implicit_vr=False, little_endian=True)
+    return path
+
+
+def write_dicomdir(path: Path, files: list[tuple[str, tuple[str, ...]]], in_use: int = 0xFFFF) -> Path:
+    """A DICOMDIR with a patient and records of these types and files."""
+    from pydicom import DataElement, Dataset, config
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.sequence import Sequence
+    from pydicom.uid import UID, generate_uid
+
+    data = Dataset()
+    data.file_meta = FileMetaDataset()
+    data.file_meta.TransferSyntaxUID = UID(EXPLICIT_LITTLE)
+    data.file_meta.MediaStorageSOPClassUID = UID("1.2.840.10008.1.3.10")
+    data.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    data.FileSetID = "TEST"
+    records = [Dataset()]
+    records[0].DirectoryRecordType, records[0].PatientName = "PATIENT", "Nobody^Synthetic"
+    for kind, parts in files:
+        record = Dataset()
+        record.RecordInUseFlag, record.DirectoryRecordType = in_use, kind
+        record[0x00041500] = DataElement(0x00041500, "CS", list(parts), validation_mode=config.IGNORE)
+        records.append(record)
+    data.DirectoryRecordSequence = Sequence(records)
+    data.save_as(path, enforce_file_format=True)
+    return path

@@ -9,6 +9,10 @@ import torch
 from torch import nn
 
 from echoq_models.cine.loop import CineLoop
+from echoq_models.generative import encoder as encoders
+from echoq_models.generative import stylegan2
+from echoq_models.generative.encoder import Encoder, EncoderConfig
+from echoq_models.generative.stylegan2 import Generator, GeneratorConfig
 from echoq_models.segment import architecture
 from echoq_models.weights import store
 
@@ -61,3 +65,47 @@ def bright_loop(
             truth[t] = ellipse(size, (0.5 * width, 0.45 * height), (wide * height, 2 * wide * height))
     pixels = np.where(truth, 230, shades) * fan
     return CineLoop(pixels.astype(np.uint8), 33.0 * np.arange(frames), "npz"), truth
+
+
+GENERATOR = GeneratorConfig(resolution=32, channel_base=256, channel_max=8, z_dim=8, w_dim=8, mapping_layers=1)
+ENCODER = EncoderConfig(side=32, num_ws=8, w_dim=8, widths=(4, 4, 6, 8), depths=(1, 1, 1, 1), style_width=8)
+GLOBAL, NEAR, LEVEL = "b32.torgb:0", "b4.torgb:0", "b32.torgb:2"  # channels planted in it
+PRESETS = {"global": {GLOBAL: 1.0}, "near field": {NEAR: -1.0}}
+STEP = 0.05  # of the grey scale: what a standard deviation of "global" adds everywhere
+
+
+def noise_generator() -> Generator:
+    """A generator that draws one dark grey, in which three channels act and no other.
+
+    GLOBAL brightens all of it by STEP per standard deviation, NEAR darkens its top, LEVEL makes the grey depend on w.
+    """
+    generator = Generator(GENERATOR)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in generator.synthesis.named_parameters():
+            if not name.endswith("affine.bias"):
+                parameter.zero_()
+        first, last = generator.synthesis.get_submodule("b4"), generator.synthesis.get_submodule("b32")
+        first.const[0, 0] = 1.0  # type: ignore[index]
+        first.conv1.weight[0, 0, 1, 1] = 1.0  # type: ignore[union-attr, index]
+        first.torgb.weight[0, 0] = -4 * STEP  # type: ignore[union-attr, index]
+        for channel, weight in ((0, 4 * STEP), (2, 8 * STEP)):
+            last.conv1.bias[channel] = 1.0  # type: ignore[union-attr, index]
+            last.torgb.weight[0, channel] = weight  # type: ignore[union-attr, index]
+        last.torgb.affine.weight[2] = torch.randn(8)  # type: ignore[union-attr, index]
+        last.torgb.bias.fill_(-0.8)  # type: ignore[union-attr, operator]
+    return generator.requires_grad_(False).eval()
+
+
+def noise_encoder() -> Encoder:
+    """An untrained encoder for it: some w_plus for any frame."""
+    torch.manual_seed(1)
+    return Encoder(ENCODER).requires_grad_(False).eval()
+
+
+def save_noise_networks(folder: Path, generator: str = "generator", made_for: str = "generator") -> store.Entry:
+    """Both as weights in `folder`, the generator with PRESETS; gives back the generator's. made_for: encoder's card."""
+    card = store.Card("encoder", "Untrained", encoders.describe(ENCODER), "encoder", generator=made_for)
+    store.save(folder / "encoder.safetensors", noise_encoder().state_dict(), card)
+    card = store.Card(generator, "Planted", stylegan2.describe(GENERATOR), "generator", noise_channels=PRESETS)
+    return store.save(folder / f"{generator}.safetensors", noise_generator().state_dict(), card)

@@ -324,7 +324,11 @@ def test_batch_partly_done(folder: Path, tmp_path: Path, capsys: Captured) -> No
     assert (out / "echoq-summary.csv").is_file()
     (folder / "bad.dcm").unlink()
     assert run(*arguments, "--skip-existing") == 0
-    assert "0 done, 0 failed, 2 skipped" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "0 done, 0 failed, 2 skipped (2 done before)" in printed.out
+    assert "skipped" not in printed.err  # a thousand of them would hide what matters
+    assert run(*arguments, "--strength", "0.5") == 0
+    assert "2 done, 0 failed, 0 skipped" in capsys.readouterr().out
 
 
 def test_batch_with_nothing_good(tmp_path: Path) -> None:
@@ -337,7 +341,7 @@ def test_batch_with_nothing_good(tmp_path: Path) -> None:
 
 
 def test_output_that_cannot_be_written(fan_file: Path, tmp_path: Path, capsys: Captured) -> None:
-    for output in (tmp_path / "no-such-folder" / "x.npz", fan_file, tmp_path / "x.dcm"):
+    for output in (tmp_path / "no-such-folder" / "x.npz", fan_file, tmp_path / "gone" / "x.dcm"):
         assert run("denoise", fan_file, "-o", output, "--method", "bm3d") == 5
         assert output.name in one_sentence(capsys)
     assert run("denoise", fan_file, "-o", tmp_path / "x.npz", "--method", "bm3d", "--side-by-side") == 5

@@ -82,8 +82,10 @@ def test_ctrl_c_in_a_batch_keeps_whole_files(tmp_path: Path, fan_file: Path, ech
     command = ["-m", "echoq_desktop", "denoise", "loops", "-o", "out", "--method", "bm3d", "--format", "npz"]
     code, said = interrupted(command, echoq_environment, tmp_path, lambda line: "1.npz: done" in line)
     assert code == 130, said
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["1.npz", "echoq-summary.csv"]
+    beside = ["echoq-batch.sqlite", "echoq-summary.csv", "echoq-summary.html"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["1.npz", *beside]
     assert len(cine.read(tmp_path / "out" / "1.npz")) == 3
+    assert "cancelled; the same command goes on where it stopped" in said
 
 
 @POSIX

@@ -54,6 +54,8 @@ def desk(tmp_path: Path, fan_file: Path, fan_roi: Path) -> Path:
     shutil.copy(fan_file, desk / "loop.dcm")  # the content decides
     shutil.copy(fan_roi, desk / "loop.roi.json")
     shutil.copy(fan_file, desk / "loops" / "one.npz")
+    (desk / "study").mkdir()  # of a moving sector that is certain to hold no text
+    shutil.copy(resources.path("sample", "phantom_a4c.dcm"), desk / "study" / "one.dcm")
     shutil.copytree(ROOT / "training" / "recipes", desk / "training" / "recipes")
     return desk
 

@@ -23,17 +23,21 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from echoq_desktop.export.batch_progress import BatchProgress
 from echoq_desktop.export.batch_table import BatchTable
-from echoq_desktop.export.choices import fill_methods, format_box, lossless_box, method_box
+from echoq_desktop.export.choices import encoding_box, fill_methods, format_box, lossless_box, method_box
 from echoq_desktop.export.formats import FORMATS
-from echoq_desktop.export.progress import JobProgress
 from echoq_desktop.panels.notes import Notes
-from echoq_desktop.theme import WIDE
-from echoq_models.runtime.batch import SUMMARY
+from echoq_desktop.theme import MUTED, WIDE
+from echoq_models.runtime.batch import PAGE, SUMMARY
+from echoq_models.runtime.export import DICOM
 from echoq_models.runtime.jobs import BatchOptions
 
 if TYPE_CHECKING:
     from echoq_desktop.session import Session
+
+
+KEPT = "Results of a batch are kept while loop, settings and weights stay the same."
 
 
 class BatchDialog(QDialog):
@@ -42,7 +46,7 @@ class BatchDialog(QDialog):
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.session = session
-        self.progress: JobProgress | None = None
+        self.progress: BatchProgress | None = None
         self.setWindowTitle("Batch export")
         self.setAccessibleName("Batch export")
         self.setModal(False)
@@ -70,14 +74,16 @@ class BatchDialog(QDialog):
             form, "Wri&te to", "Folder to write into", "Subfolders are kept; made if need be"
         )
         self.method, self.format, self.lossless = method_box(self.session), format_box(), lossless_box()
+        self.encoding = encoding_box()
         line = QHBoxLayout()
-        line.addWidget(self.format)
-        line.addWidget(self.lossless)
+        for box in (self.format, self.lossless, self.encoding):
+            line.addWidget(box)
         line.addStretch(1)
         form.addRow("&Method", self.method)
         form.addRow("Fo&rmat", line)
         _befriend(form, line, self.format)
         form.addRow("If a result exists", self._existing_choice())
+        form.addRow("", _muted(KEPT))
         self._layout = QVBoxLayout(self)
         self._layout.setSpacing(WIDE)
         for widget in (self.choices, self.notes, self.table, self.summary):
@@ -96,14 +102,18 @@ class BatchDialog(QDialog):
         self.copy_button.clicked.connect(self.copy_summary)
         self.open_button = QPushButton("&Open folder")
         self.open_button.setToolTip("Show the results in the file manager")
-        self.open_button.clicked.connect(self._open_folder)
+        self.open_button.clicked.connect(lambda: self._show(self._target()))
+        self.page_button = QPushButton("Open pa&ge")
+        self.page_button.setToolTip("Show a page with a picture of each loop before and after, in the browser")
+        self.page_button.clicked.connect(lambda: self._show(self._target() / PAGE))
         self.close_button = QPushButton("Close")
         self.close_button.setToolTip("Close this dialog")
         self.close_button.clicked.connect(self.close)
-        for button in (self.start_button, self.copy_button, self.open_button, self.close_button):
+        left = (self.copy_button, self.open_button, self.page_button)
+        for button in (*left, self.start_button, self.close_button):
             button.setAutoDefault(False)
-        bar.addWidget(self.copy_button)
-        bar.addWidget(self.open_button)
+        for button in left:
+            bar.addWidget(button)
         bar.addStretch(1)
         bar.addWidget(self.start_button)
         bar.addWidget(self.close_button)
@@ -129,10 +139,10 @@ class BatchDialog(QDialog):
 
     def _existing_choice(self) -> QHBoxLayout:
         self.skip = QRadioButton("Skip the loop")
-        self.skip.setToolTip("Leave results that are there, so that a batch can be continued")
+        self.skip.setToolTip("Leave files that are there and that no batch has written")
         self.skip.setChecked(True)
         self.overwrite = QRadioButton("Overwrite it")
-        self.overwrite.setToolTip("Write every result anew")
+        self.overwrite.setToolTip("Replace files that are there and that no batch has written")
         group = QButtonGroup(self)
         line = QHBoxLayout()
         for button in (self.skip, self.overwrite):
@@ -152,6 +162,7 @@ class BatchDialog(QDialog):
             suffix=FORMATS[self.format.currentIndex()].suffix,
             existing=existing,
             lossless=self.lossless.isChecked() and self.lossless.isEnabled(),
+            dicom_encoding=self.encoding.currentData(),
         )
 
     @property
@@ -166,7 +177,10 @@ class BatchDialog(QDialog):
             self._follow()
 
     def _follow(self) -> None:
-        self.lossless.setEnabled(FORMATS[self.format.currentIndex()].lossless is not None)
+        chosen = FORMATS[self.format.currentIndex()]
+        self.lossless.setEnabled(chosen.lossless is not None)
+        self.lossless.setVisible(not chosen.always_lossless)
+        self.encoding.setVisible(chosen.suffix == DICOM)
         problem = self._problem()
         self.notes.show_all([(problem, False)] if problem and not self.running else [])
         self.choices.setEnabled(not self.running)
@@ -174,6 +188,7 @@ class BatchDialog(QDialog):
         ended = self.table.rowCount() > 0 and not self.running
         self.copy_button.setEnabled(ended)
         self.open_button.setEnabled(ended and self._target().is_dir())
+        self.page_button.setEnabled(ended and (self._target() / PAGE).is_file())
 
     def _problem(self) -> str | None:
         folder, target = self.folder.text().strip(), self.target.text().strip()
@@ -209,26 +224,26 @@ class BatchDialog(QDialog):
         self.summary.clear()
         folder = Path(self.folder.text().strip()).expanduser()
         job = self.session.engine.batch(folder, self._target(), self.options())
-        self.progress = JobProgress(self.session.engine, job, f"Batch export of {folder.name}", self)
+        self.progress = BatchProgress(self.session.engine, job, f"Batch export of {folder.name}", self)
         self.progress.ended.connect(self._ended)
         self._layout.insertWidget(self._layout.indexOf(self.summary), self.progress)
         self._started = time.monotonic()
+        self.start_button.setText("&Start")
         self._follow()
 
     def _on_event(self, job: int, news: dict[str, Any]) -> None:
         if self.progress is None or job != self.progress.job:
             return
         self.table.put(news)
-        total, frames = news.get("total", 0), news.get("frames", 0)
-        inside = news.get("done_frames", 0) / frames if frames else 0.0
-        share = news.get("index", 0) + (inside if news["state"] == "running" else 1.0)
-        self.progress.show_share(round(1000 * share), 1000 * total, news.get("seconds_left"))
+        self.progress.show_news(news)
+        if news["state"] == "running" and news.get("done_frames", 0) > 0:
+            return  # counts are as they were
         counts = self.table.counts()
         over = sum(counts[state] for state in ("done", "failed", "skipped"))
-        self.summary.setText(f"{over} of {total} files: {_in_words(counts)}")
+        self.summary.setText(f"{over} of {news['total']} files: {_in_words(counts)}")
 
     def _ended(self, state: str, result: object) -> None:
-        self.table.stop_running("cancelled" if state == "cancelled" else "failed")
+        self.table.stop_running("cancelled" if state == "cancelled" else "waiting")
         counts = self.table.counts()
         seconds = round(time.monotonic() - self._started)
         head = {"finished": "Finished", "cancelled": "Cancelled", "failed": "Stopped"}[state]
@@ -236,9 +251,11 @@ class BatchDialog(QDialog):
         if state == "failed":
             lines.append(str(result))
         if state == "cancelled":
-            lines.append("Only whole files were kept.")
-        if (self._target() / SUMMARY).is_file() and state != "failed":
-            lines.append(f"The table is saved as {SUMMARY} in {self._target()}.")
+            lines.append("Only whole files were kept. Continue goes on from there, also another day.")
+        if state == "finished":
+            lines.append(f"A table ({SUMMARY}) and a page ({PAGE}) are in {self._target()}.")
+            lines += result["notes"] if isinstance(result, dict) else []
+        self.start_button.setText("&Start" if state == "finished" else "Con&tinue")
         self.summary.setText("\n".join(lines))
         self.session.message.emit(f"Batch export: {lines[0]}")
         if self.progress is not None:
@@ -250,8 +267,8 @@ class BatchDialog(QDialog):
         QGuiApplication.clipboard().setText(f"{self.summary.text()}\n\n{self.table.text()}")
         self.session.message.emit("Summary copied")
 
-    def _open_folder(self) -> None:
-        QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._target())))
+    def _show(self, path: Path) -> None:
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(path)))
 
     def reject(self) -> None:
         """Escape closes as the button does."""
@@ -271,7 +288,7 @@ class BatchDialog(QDialog):
             QMessageBox.Icon.Question,
             "Batch export",
             "The batch is still running. The window stays usable meanwhile; closing this dialog cancels the batch. "
-            "Files that are done stay.",
+            "Files that are done stay, and the same batch goes on from there.",
             parent=self,
         )
         stay = box.addButton("&Keep running", QMessageBox.ButtonRole.RejectRole)
@@ -287,6 +304,13 @@ def _befriend(form: QFormLayout, line: QHBoxLayout, field: QWidget) -> None:
     label = form.labelForField(line)
     if isinstance(label, QLabel):
         label.setBuddy(field)
+
+
+def _muted(text: str) -> QLabel:
+    label = QLabel(text)
+    label.setWordWrap(True)
+    label.setStyleSheet(f"color: {MUTED};")
+    return label
 
 
 def _in_words(counts: dict[str, int]) -> str:

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTab
 from echoq_desktop.theme import ACCENT, ERROR, GOOD, MUTED, TEXT
 
 COLUMNS = ("File", "State", "Reason")
-COLOURS = {"running": ACCENT, "done": GOOD, "failed": ERROR, "skipped": MUTED, "cancelled": MUTED}
+COLOURS = {"running": ACCENT, "done": GOOD, "failed": ERROR, "skipped": MUTED, "cancelled": MUTED, "waiting": MUTED}
 STATE_ROLE = Qt.ItemDataRole.UserRole
 
 
@@ -51,7 +51,9 @@ class BatchTable(QTableWidget):
             self.scrollToBottom()
         state = str(news["state"])
         text = state
-        if state == "running" and news.get("frames"):
+        if state == "running":
+            text = news.get("stage") or state
+        if text == "denoising":
             text = f"frame {news.get('done_frames', 0)} of {news['frames']}"
         self._set(row, 1, text, COLOURS.get(state, TEXT))
         self._set(row, 2, news.get("reason") or "", TEXT)
@@ -83,7 +85,7 @@ class BatchTable(QTableWidget):
 
     def counts(self) -> dict[str, int]:
         """How many files are in each state."""
-        out = dict.fromkeys(("done", "failed", "skipped", "cancelled", "running"), 0)
+        out = dict.fromkeys(("done", "failed", "skipped", "cancelled", "waiting", "running"), 0)
         for row in range(self.rowCount()):
             item = self.item(row, 1)
             if item is not None:

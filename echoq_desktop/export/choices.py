@@ -8,7 +8,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QStandardItemModel
 from PySide6.QtWidgets import QCheckBox, QComboBox
 
-from echoq_desktop.export.formats import FORMATS
+from echoq_desktop.export.formats import DICOM_ENCODINGS, FORMATS
 
 if TYPE_CHECKING:
     from echoq_desktop.session import Session
@@ -37,6 +37,26 @@ def lossless_box() -> QCheckBox:
     """Whether video keeps every grey level."""
     box = QCheckBox("Lossless, for measuring")
     box.setToolTip("Keep every grey level, in larger files that fewer players show; lossy video alone can raise gCNR")
+    return box
+
+
+def encoding_box() -> QComboBox:
+    """How DICOM stores the frames; `currentData()` is what ExportOptions calls it."""
+    box = QComboBox()
+    box.setAccessibleName("DICOM encoding")
+    box.setToolTip("How the frames are stored; each keeps every grey level")
+    for title, name in DICOM_ENCODINGS.items():
+        box.addItem(title, name)
+    return box
+
+
+def without_names_box() -> QCheckBox:
+    """Whether what names the patient is left out."""
+    box = QCheckBox("&Remove what names the patient")
+    box.setToolTip(
+        "Leave out names, numbers and dates, and blacken all but the ultrasound picture. "
+        "What may still show a name is not written unless you say so"
+    )
     return box
 
 

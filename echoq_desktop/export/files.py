@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import count
 from pathlib import Path
 
 from PySide6.QtCore import QStandardPaths
@@ -35,6 +36,12 @@ def suggestion(loop: Path, ending: str) -> Path:
         places = QStandardPaths.standardLocations(QStandardPaths.StandardLocation.DocumentsLocation)
         folder = next((Path(place) for place in places if Path(place).is_dir()), Path.home())
     return folder / f"{name}{ending}"
+
+
+def nameless(folder: Path, ending: str) -> Path:
+    """A file in `folder` that is not there yet and whose name tells nothing: `loop<ending>`, `loop-2<ending>`, ..."""
+    names = (folder / f"loop{'' if number == 1 else f'-{number}'}{ending}" for number in count(1))
+    return next(path for path in names if not path.exists())
 
 
 def remember(path: Path) -> None:

@@ -12,6 +12,7 @@ class Format:
 
     lossless: what is written when lossless is chosen, None where there is nothing to choose.
     always_lossless: no grey level is lost anyway.  picture: can hold panes side by side.
+    without_names: the note when what names the patient is removed, None where it stays the same.
     """
 
     title: str
@@ -20,6 +21,7 @@ class Format:
     lossless: str | None = None
     always_lossless: bool = False
     picture: bool = True
+    without_names: str | None = None
 
 
 FORMATS = (
@@ -35,6 +37,17 @@ FORMATS = (
         "Motion JPEG; opens in most research software.",
         lossless="FFV1: every grey level is kept, for measuring. VLC and FFmpeg-based software open it.",
     ),
+    Format(
+        "DICOM",
+        ".dcm",
+        "A derived object for the archive: patient, study, frame times and ultrasound regions of the source, what was "
+        "done in the header, every grey level kept. Regions and gCNR go into a JSON file beside it.",
+        always_lossless=True,
+        picture=False,
+        without_names="A derived object whose patient and study have stand-ins: frame times and ultrasound regions "
+        "of the source, what was done in the header, every grey level kept. Regions and gCNR go into a JSON file "
+        "beside it.",
+    ),
     Format("GIF animation", ".gif", "For mail and web pages: 256 colours, times rounded to 10 ms."),
     Format("Folder of PNG", "", "One lossless picture a frame.", always_lossless=True),
     Format(
@@ -45,6 +58,12 @@ FORMATS = (
         picture=False,
     ),
 )
+DICOM_ENCODINGS = {
+    "RLE, opened by every archive": "rle",
+    "JPEG-LS, smallest": "jpeg-ls",
+    "Uncompressed": "raw",
+}
+REPORT_NOTE = "A report beside the file tells what was removed and what could not be judged."
 LOSSY_NOTE = "Lossy compression alone can raise gCNR: choose lossless for files that will be measured."
 
 

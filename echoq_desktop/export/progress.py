@@ -96,9 +96,9 @@ class ProgressLine(QWidget):
 
 
 class JobProgress(ProgressLine):
-    """One job's bar. `state` is "running", "finished", "failed" or "cancelled"."""
+    """One job's bar. `state` is "running", "finished", "failed", "left out" or "cancelled"."""
 
-    ended = Signal(str, object)  # state; the result (dict) when finished, one sentence when failed, else None
+    ended = Signal(str, object)  # state; the result (dict) when finished, one sentence when failed or left out
 
     def __init__(self, engine: Engine, job: int, title: str, parent: QWidget | None = None) -> None:
         super().__init__(title, parent)
@@ -110,6 +110,7 @@ class JobProgress(ProgressLine):
         engine.progress.connect(self._on_progress)
         engine.finished.connect(self._on_finished)
         engine.failed.connect(self._on_failed)
+        engine.left_out.connect(self._on_left_out)
         engine.cancelled.connect(self._on_cancelled)
         _running[id(self)] = self  # kept alive until it ends, also without a window around it
         self.destroyed.connect(partial(_running.pop, id(self), None))
@@ -133,6 +134,10 @@ class JobProgress(ProgressLine):
     def _on_failed(self, job: int, sentence: str) -> None:
         if job == self.job:
             self._end("failed", sentence)
+
+    def _on_left_out(self, job: int, sentence: str) -> None:
+        if job == self.job:
+            self._end("left out", sentence)
 
     def _on_cancelled(self, job: int) -> None:
         if job == self.job:

@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from echoq_desktop.noise_work import NOISE
 from echoq_desktop.panels.notes import Notes
 from echoq_desktop.theme import MUTED, SPACE, WIDE
 
@@ -134,7 +135,7 @@ class LoopPanel(QWidget):
             self._show_denoisers()
 
     def _show_denoisers(self, *_: object) -> None:
-        panes = [pane for pane in self.session.panes if pane != ORIGINAL]
+        panes = [pane for pane in self.session.panes if pane not in (ORIGINAL, NOISE)]
         for pane in set(self.denoisers) - set(panes):
             self.denoisers.pop(pane).deleteLater()
         for place, pane in enumerate(panes):

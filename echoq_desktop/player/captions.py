@@ -9,6 +9,7 @@ from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QFont, QPainter, QPen
 
 from echoq_desktop import theme
+from echoq_desktop.noise_work import NOISE
 from echoq_desktop.player.paint import pill
 from echoq_desktop.player.view import DIFFERENCE_GAIN
 from echoq_desktop.session import ORIGINAL
@@ -133,7 +134,8 @@ def _absent(painter: QPainter, pane: Pane, session: Session, camera: Camera) -> 
             box = camera.area.adjusted(24, 0, -24, 0)
             painter.setPen(QColor(theme.MUTED))
             flags = CENTRE | Qt.TextFlag.TextWordWrap
-            painter.drawText(box, flags, f"{session.title_of(name)} cannot run.\n\n{missing}")
+            head = "" if name == NOISE else f"{session.title_of(name)} cannot run.\n\n"
+            painter.drawText(box, flags, head + missing)
         elif session.frame_of(name, session.frame) is None:
             area = camera.area
             x = area.center().x()

@@ -29,7 +29,7 @@ WELCOME = (
 
 
 class PaneArea(QWidget):
-    """Three panes beside each other, or one that wipes or blinks between original and another."""
+    """Up to four panes beside each other, or one that wipes or blinks between original and another."""
 
     def __init__(self, session: Session, state: ViewState, clock: Clock, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -38,7 +38,7 @@ class PaneArea(QWidget):
         self.tool = RegionTool(session, self)
         self.pictures = Pictures(session)
         self._blink_other = False
-        self.panes = [Pane(session, state, self.tool, self.pictures, self) for _ in range(3)]
+        self.panes = [Pane(session, state, self.tool, self.pictures, self) for _ in range(4)]
         self._welcome = QLabel(alignment=Qt.AlignmentFlag.AlignCenter)
         self._welcome.setStyleSheet(f"background: {theme.IMAGE};")
         row = QWidget()

@@ -10,6 +10,7 @@ from PySide6.QtGui import QColor, QFont, QMouseEvent, QPainter, QPaintEvent, QPe
 from PySide6.QtWidgets import QSizePolicy, QSlider, QWidget
 
 from echoq_desktop import theme
+from echoq_desktop.noise_work import NOISE
 from echoq_desktop.session import ORIGINAL
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ class ScrubBar(QSlider):
 
     def _paint_lanes(self, painter: QPainter, top: float) -> None:
         for pane in self._session.shown_panes:
-            if pane == ORIGINAL:
+            if pane in (ORIGINAL, NOISE):
                 continue
             result = self._session.result(pane)
             painter.setBrush(QColor(theme.RAISED))

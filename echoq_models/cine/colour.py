@@ -232,7 +232,17 @@ class _ChromaModel:
         red = y + 1.402 * (self.cr - 128)
         blue = y + 1.772 * (self.cb - 128)
         green = (y - 0.299 * red - 0.114 * blue) / 0.587
-        return np.clip(np.rint(np.stack([red, green, blue], axis=1)), 0, 255).astype(np.uint8)
+        return _of_luminance(np.clip(np.rint(np.stack([red, green, blue], axis=1)), 0, 255).astype(np.uint8))
+
+
+def _of_luminance(table: U8) -> U8:
+    """`table` (256, 3) moved by as little as makes entry y's luminance y: what is written tinted reads the same."""
+    for y, entry in enumerate(table):
+        while (miss := y - int(luminance(entry[None, None])[0, 0])) != 0:
+            step = 1 if miss > 0 else -1
+            channel = next(c for c in (1, 0, 2) if 0 <= int(entry[c]) + step <= 255)  # no step of any skips a level
+            entry[channel] = int(entry[channel]) + step
+    return table
 
 
 class _Spool:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from echoq_models.cine import dicom_header as header_of
 from echoq_models.cine import dicom_pixels as pixels_of
 from echoq_models.cine.colour import FrameCollector
+from echoq_models.cine.dicom_study import MEDIA_DIRECTORY
 from echoq_models.cine.encapsulated import Piece, encapsulated_frames, native_frames, read_pieces
 from echoq_models.cine.isolated import DecoderCrash, FrameTimeout, decoder_for
 from echoq_models.cine.limits import MAX_LOOP_BYTES, check_size
@@ -33,9 +32,6 @@ IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 EXPLICIT_BIG = "1.2.840.10008.1.2.2"
-DIRECTORY = "1.2.840.10008.1.3.10"
-ULTRASOUND = tuple(f"1.2.840.10008.5.1.4.1.1.{n}" for n in ("3", "3.1", "6", "6.1", "6.2", "6.3"))
-CAPTURES = tuple(f"1.2.840.10008.5.1.4.1.1.{n}" for n in ("7", "7.1", "7.2", "7.3", "7.4"))
 PIXEL_TAGS = {(0x7FE0, 0x0010): "PixelData", (0x7FE0, 0x0008): "FloatPixelData"}
 MAX_FAILURES = 8  # frames in a row that do not decode before the rest is given up
 
@@ -56,7 +52,7 @@ def looks_like_dicom(path: Path) -> bool:
 
 def read_dicom(path: Path, progress: Progress | None = None) -> CineLoop:
     """Read an ultrasound loop, or any other DICOM image with a warning. Raises InputError."""
-    with _quiet(), path.open("rb") as opened:
+    with header_of.quiet(), path.open("rb") as opened:
         try:
             file, data, syntax = _open(opened)
         except InputError:
@@ -66,31 +62,45 @@ def read_dicom(path: Path, progress: Progress | None = None) -> CineLoop:
                 f"{path}: the DICOM header is damaged ({type(error).__name__}); export the loop again."
             ) from error
         _refuse_unreadable(path, data, syntax)
+        if syntax in header_of.VIDEO_SYNTAXES:
+            from echoq_models.cine.dicom_video import read_stream
+
+            _find_pixels(path, file, data, syntax)
+            return read_stream(path, file, data, syntax, progress)
         count = header_of.value(data, "NumberOfFrames", int, 1)
         layout, frames = _locate(path, file, data, syntax, count)
         loop = _Loop(path, file, data, syntax, layout, frames, count)
         return loop.read(progress)
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep pydicom's warnings (they may quote a patient's data) out of terminals and logs."""
-    logger = logging.getLogger("pydicom")
-    before = logger.disabled
-    logger.disabled = True
+def read_stored(path: Path) -> Iterator[tuple[NDArray[Any], str]]:
+    """The frames that `read_dicom` gives, as they are stored: samples (H, W) or (H, W, 3), and their photometric.
+
+    Frames that cannot be decoded are left out. Raises InputError.
+    """
+    with header_of.quiet(), path.open("rb") as opened:
+        file, data, syntax = _open(opened)
+        layout, frames = _locate(path, file, data, syntax, header_of.value(data, "NumberOfFrames", int, 1))
+        with contextlib.closing(decoder_for(layout)) as decoder:
+            for pieces in frames:
+                with contextlib.suppress(ValueError):
+                    yield decoder.decode(read_pieces(file, pieces))
+
+
+def read_header(path: Path) -> Dataset:
+    """The header alone, as `CineLoop.header` has it. Raises InputError."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.disabled = before
+        with header_of.quiet(), path.open("rb") as opened:
+            return _open(opened)[1]
+    except Exception as error:
+        raise InputError(f"{path}: its DICOM header cannot be read any more.") from error
 
 
 def _parse(file: BinaryIO) -> Dataset:
     from pydicom import dcmread
 
     file.seek(0)
-    with _quiet():
+    with header_of.quiet():
         return dcmread(file, stop_before_pixels=True, force=True)
 
 
@@ -141,14 +151,9 @@ def _refuse_unreadable(path: Path, data: Dataset, syntax: str) -> None:
     from pydicom.uid import UID
 
     sop = header_of.code(data, "SOPClassUID")
-    if sop == DIRECTORY or header_of.code(data.file_meta, "MediaStorageSOPClassUID") == DIRECTORY:
-        raise InputError(f"{path}: this is a DICOMDIR, a list of other files; open its folder instead.")
-    if syntax.startswith(("1.2.840.10008.1.2.4.10", "1.2.840.10008.1.2.7")):
-        raise InputError(
-            f"{path}: the loop is stored as video inside DICOM ({UID(syntax).name}), which is not supported "
-            "yet; export it as AVI or MP4, or as DICOM with another transfer syntax."
-        )
-    known = (IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG, pixels_of.RLE)
+    if sop == MEDIA_DIRECTORY:  # one without the head by which `dicom_study` knows it
+        raise InputError(f"{path}: this is a damaged DICOMDIR, a list of other files; open its folder instead.")
+    known = (IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG, pixels_of.RLE, *header_of.VIDEO_SYNTAXES)
     compressed = (*pixels_of.JPEG, *pixels_of.JPEG_LOSSLESS, *pixels_of.JPEG_LS)
     if syntax not in (*known, *compressed, *pixels_of.JPEG_2000, *pixels_of.HTJ2K):
         raise InputError(
@@ -157,10 +162,8 @@ def _refuse_unreadable(path: Path, data: Dataset, syntax: str) -> None:
         )
 
 
-def _locate(
-    path: Path, file: BinaryIO, data: Dataset, syntax: str, count: int
-) -> tuple[pixels_of.PixelFormat, list[tuple[Piece, ...]]]:
-    """The pixel format and where each whole frame lies. The file stands at the pixel data element."""
+def _find_pixels(path: Path, file: BinaryIO, data: Dataset, syntax: str) -> tuple[str, int]:
+    """Go from the pixel data element, where the file stands, to its value; its VR and length. Raises InputError."""
     implicit, little = syntax == IMPLICIT_LITTLE, syntax != EXPLICIT_BIG
     head = file.read(12)
     order = "<" if little else ">"
@@ -175,6 +178,14 @@ def _locate(
         vr, length = "OW", unpack(f"{order}L", head[4:8])[0]
     else:
         vr, length = head[4:6].decode("latin-1"), unpack(f"{order}L", head[8:12])[0]
+    return vr, length
+
+
+def _locate(
+    path: Path, file: BinaryIO, data: Dataset, syntax: str, count: int
+) -> tuple[pixels_of.PixelFormat, list[tuple[Piece, ...]]]:
+    """The pixel format and where each whole frame lies. The file stands at the pixel data element."""
+    vr, length = _find_pixels(path, file, data, syntax)
     try:
         layout = pixels_of.pixel_format(data, syntax, vr)
     except ValueError as error:
@@ -308,13 +319,9 @@ class _Loop:
         return got
 
     def _warn_about(self, kept: int, complaints: tuple[str, ...]) -> None:
-        from pydicom.uid import UID
-
         if kept < self.count:
             self.warnings.append(
                 f"Only {kept} of {self.count} frames could be read; the rest of the file is missing or damaged."
             )
         self.warnings.extend(complaints)
-        sop = header_of.code(self.data, "SOPClassUID")
-        if sop and sop not in (*ULTRASOUND, *CAPTURES):
-            self.warnings.append(f"This is {UID(sop).name}, not an ultrasound loop.")
+        self.warnings.extend(header_of.nature(self.data))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
 import re
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -19,12 +22,21 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CODE = re.compile(r"[A-Z0-9_. ]{1,64}")
+_EARLIER = re.compile(r"EchoQ \S{1,24}: (denoised by (?:model )?[a-z0-9_-]{1,24})\b")  # see dicom_derive.Provenance
 _VIEW_WORD = r"\b(apical|parasternal|subcostal|suprasternal|chamber|axis)\b"
 _VIEW = re.compile(rf"A[2-5]C|PLAX|PSAX|[\w ,()-]{{0,40}}{_VIEW_WORD}[\w ,()-]{{0,40}}", re.I)
 
+ULTRASOUND = tuple(f"1.2.840.10008.5.1.4.1.1.{n}" for n in ("3", "3.1", "6", "6.1", "6.2", "6.3"))
+CAPTURES = tuple(f"1.2.840.10008.5.1.4.1.1.{n}" for n in ("7", "7.1", "7.2", "7.3", "7.4"))
 CENTIMETRES = 3
 FRAME_TIME_TAG = 0x00181063
+VIDEO_SYNTAXES = {
+    **{f"1.2.840.10008.1.2.4.{n}{more}": "MPEG-2" for n in (100, 101) for more in ("", ".1")},
+    **{f"1.2.840.10008.1.2.4.{n}{more}": "H.264" for n in range(102, 107) for more in ("", ".1")},
+    **{f"1.2.840.10008.1.2.4.{n}": "HEVC" for n in (107, 108)},
+}
 LOSSY_SYNTAXES = {
+    **VIDEO_SYNTAXES,
     "1.2.840.10008.1.2.4.50": "JPEG baseline",
     "1.2.840.10008.1.2.4.51": "JPEG extended",
     "1.2.840.10008.1.2.4.81": "JPEG-LS near-lossless",
@@ -40,6 +52,20 @@ LOSSY_METHODS = {
     "ISO_14496_10": "H.264",
     "ISO_23008_2": "HEVC",
 }
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep pydicom's warnings (they may quote a patient's data) out of terminals and logs."""
+    logger = logging.getLogger("pydicom")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = before
 
 
 def value(data: Dataset, keyword: str, cast: Callable[[Any], T], default: T) -> T:
@@ -64,6 +90,16 @@ def floats(data: Dataset, keyword: str) -> tuple[float, ...]:
     return numbers if all(map(math.isfinite, numbers)) else ()
 
 
+def texts(data: Dataset, keyword: str) -> tuple[str, ...]:
+    """All values of a text element, without padding; empty when it is absent or damaged."""
+    try:
+        got = data[keyword].value
+        several = [got] if isinstance(got, str) else list(got or [])
+        return tuple(str(each).strip(" \0") for each in several)
+    except Exception:  # as in `value`
+        return ()
+
+
 def code(data: Dataset, keyword: str) -> str:
     """An element that is a code or UID, so that it may be shown; empty when absent, damaged or longer than those.
 
@@ -71,6 +107,17 @@ def code(data: Dataset, keyword: str) -> str:
     """
     found = value(data, keyword, str, "").strip(" \0")
     return found if _CODE.fullmatch(found) else ""
+
+
+def size(data: Dataset | None) -> tuple[int, int]:
+    """Rows and columns of the picture; 0 where they are missing or damaged."""
+    return (0, 0) if data is None else (value(data, "Rows", int, 0), value(data, "Columns", int, 0))
+
+
+def is_ultrasound(data: Dataset) -> bool:
+    """Whether a header is that of an ultrasound image, by its SOP class, else by its modality."""
+    sop = code(data, "SOPClassUID")
+    return sop in ULTRASOUND if sop else code(data, "Modality") == "US"
 
 
 def view_label(data: Dataset) -> str:
@@ -189,15 +236,36 @@ def lossy_steps(data: Dataset, syntax: str) -> tuple[str, ...]:
     own = LOSSY_SYNTAXES.get(syntax)
     if not value(data, "LossyImageCompression", str, "00").strip().startswith("01"):
         return (own,) if own else ()
-    try:
-        methods = data["LossyImageCompressionMethod"].value or []
-        methods = [methods] if isinstance(methods, str) else list(methods)
-    except Exception:  # absent or damaged
-        methods = []
-    names = [str(m).strip() for m in methods]
+    names = texts(data, "LossyImageCompressionMethod")
     steps = [LOSSY_METHODS.get(name, name) for name in names if _CODE.fullmatch(name)]
     if own:
         if steps and own.startswith(steps[-1]):
             steps.pop()  # the last step recorded is the syntax the file is in
         steps.append(own)
     return tuple(steps) or ("unnamed lossy compression",)
+
+
+def denoised_before(data: Dataset) -> tuple[str, ...]:
+    """What EchoQ did to these pixels earlier, oldest first ("denoised by model fast"), as their header records it.
+
+    Only words that EchoQ itself writes are given back: any element of a damaged file can hold a patient's name.
+    """
+    try:
+        items = list(data["ContributingEquipmentSequence"].value or [])
+    except Exception:  # absent or damaged
+        return ()
+    said = (_EARLIER.match(value(item, "ContributionDescription", str, "")) for item in items)
+    return tuple(match[1] for match in said if match is not None)
+
+
+def nature(data: Dataset) -> list[str]:
+    """What a person should know of where the pixels come from: no ultrasound, or denoised before."""
+    from pydicom.uid import UID
+
+    notes = []
+    sop = code(data, "SOPClassUID")
+    if sop and sop not in (*ULTRASOUND, *CAPTURES):
+        notes.append(f"This is {UID(sop).name}, not an ultrasound loop.")
+    if earlier := denoised_before(data):
+        notes.append(f"This loop is derived, not an original: EchoQ's header says {', then '.join(earlier)}.")
+    return notes

@@ -263,6 +263,15 @@ class Palette:
 
 def palette(data: Dataset, little_endian: bool) -> Palette:
     """Raises ValueError when the header's palette is missing or damaged."""
+    columns, first = palette_entries(data, little_endian)
+    deepest = max(int(c.max()) for c in columns)
+    if deepest > 255:  # 16-bit entries; some writers store 8-bit ones in 16 bits
+        columns = [(c >> 8).astype(np.uint16) for c in columns]
+    return Palette(np.stack(columns, axis=1).astype(np.uint8), first)
+
+
+def palette_entries(data: Dataset, little_endian: bool) -> tuple[list[NDArray[np.uint16]], int]:
+    """Red, green and blue entries, uint16 (n,), as stored, and the first stored value. Raises ValueError."""
     columns: list[NDArray[Any]] = []
     first = 0
     for name in ("Red", "Green", "Blue"):
@@ -272,10 +281,7 @@ def palette(data: Dataset, little_endian: bool) -> Palette:
             columns.append(_entries(plain, entries, little_endian))
         else:
             columns.append(_segmented(data, name, entries, depth, little_endian))
-    deepest = max(int(c.max()) for c in columns)
-    if deepest > 255:  # 16-bit entries; some writers store 8-bit ones in 16 bits
-        columns = [c >> 8 for c in columns]
-    return Palette(np.stack(columns, axis=1).astype(np.uint8), first)
+    return columns, first
 
 
 def _descriptor(data: Dataset, keyword: str) -> tuple[int, int, int]:

@@ -35,7 +35,7 @@ def encapsulated_frames(
     Offset tables are used where they agree with the items; else one fragment a frame, else the markers that
     end a JPEG frame decide.
     """
-    items = _items(file, start, end)
+    items = fragments(file, start, end)
     if not items:
         return []
     table, items = items[0], items[1:]
@@ -55,8 +55,11 @@ def read_pieces(file: BinaryIO, pieces: tuple[Piece, ...]) -> bytes:
     return b"".join(parts)
 
 
-def _items(file: BinaryIO, start: int, end: int) -> list[Piece]:
-    """Items from `start` to the sequence delimiter, or as far as they make sense. Always little endian."""
+def fragments(file: BinaryIO, start: int, end: int) -> list[Piece]:
+    """Items from `start` to the sequence delimiter, or as far as they make sense; the first is the offset table.
+
+    Always little endian. The last one is not whole where the file ends in it.
+    """
     found: list[Piece] = []
     at = start
     while at + 8 <= end:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from echoq_models.cine import dicom_pixels as pixels_of
 
 SECONDS_PER_FRAME = 5.0  # plus a second for every 100,000 pixels; sound frames take milliseconds
+FROZEN_CHILD = "--decode-frames"  # asks a frozen EchoQ to be the process behind IsolatedDecoder
 _ROOT = Path(__file__).parents[2]
 
 
@@ -67,8 +68,10 @@ class IsolatedDecoder:
 
     def _start(self) -> subprocess.Popen[bytes]:
         script = Path(__file__).with_name("isolated_main.py")
+        frozen = getattr(sys, "frozen", False)  # then the executable is EchoQ's: installer/frozen.py hears the option
+        command = [sys.executable, FROZEN_CHILD] if frozen else [sys.executable, "-P", str(script)]
         self._child = subprocess.Popen(
-            [sys.executable, "-P", str(script), str(_ROOT), json.dumps(dataclasses.asdict(self.layout))],
+            [*command, str(_ROOT), json.dumps(dataclasses.asdict(self.layout))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -111,7 +114,7 @@ class IsolatedDecoder:
 
 
 def decoder_for(layout: pixels_of.PixelFormat) -> pixels_of.FrameDecoder | IsolatedDecoder:
-    """The decoder that suits a format. A frozen app, whose executable is no Python, decodes in its own process."""
-    if needs_isolation(layout) and sys.executable and not getattr(sys, "frozen", False):
+    """The decoder that suits a format."""
+    if needs_isolation(layout) and sys.executable:
         return IsolatedDecoder(layout)
     return pixels_of.FrameDecoder(layout)

@@ -64,6 +64,7 @@ class CineLoop:
     header: the DICOM data set without pixel data, None for other sources.
     heart_rate: beats per minute, r_waves_ms: R-wave times in ms from the first frame, where the file has them.
     warnings: one sentence each, meant for the person who opened the loop.
+    simulated: what was computed into the pixels, "simulated noise (global 3), research use"; "" as acquired.
     """
 
     frames: NDArray[np.uint8]
@@ -79,6 +80,7 @@ class CineLoop:
     heart_rate: float | None = None
     r_waves_ms: tuple[float, ...] = ()
     warnings: tuple[str, ...] = field(default=())
+    simulated: str = ""
 
     def __post_init__(self) -> None:
         if self.frames.ndim != 3 or self.frames.dtype != np.uint8 or self.frames.size == 0:

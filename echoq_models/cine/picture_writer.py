@@ -12,6 +12,8 @@ from echoq_models.cine.colour import luminance
 from echoq_models.errors import OutputError
 
 if TYPE_CHECKING:
+    from zipfile import ZipInfo
+
     from PIL.Image import Image
 
     from echoq_models.cine.writer import WriteOptions
@@ -30,7 +32,7 @@ class NpzSink:
 
         self._times, self._options = times_ms, options
         self._zip = zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=4)
-        self._entry: IO[bytes] = self._zip.open("frames.npy", "w", force_zip64=True)
+        self._entry: IO[bytes] = self._zip.open(_member("frames"), "w", force_zip64=True)
         shape = (len(times_ms), *size)
         np.lib.format.write_array_header_1_0(self._entry, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
@@ -47,7 +49,7 @@ class NpzSink:
             if text := getattr(self._options, name):
                 facts[name] = np.asarray(text)
         for name, array in facts.items():
-            with self._zip.open(f"{name}.npy", "w") as entry:
+            with self._zip.open(_member(name), "w") as entry:
                 np.lib.format.write_array(entry, array, allow_pickle=False)
         self._zip.close()
 
@@ -56,6 +58,16 @@ class NpzSink:
         if not self._entry.closed:
             self._entry.close()
         self._zip.close()
+
+
+def _member(name: str) -> ZipInfo:
+    """An entry of the archive; without a time of day, so that the same loop gives the same bytes."""
+    from zipfile import ZIP_DEFLATED, ZipInfo
+
+    member = ZipInfo(f"{name}.npy")
+    member.compress_type = ZIP_DEFLATED
+    member._compresslevel = 4  # type: ignore[attr-defined]  # what ZipFile gives to names, not to ZipInfo
+    return member
 
 
 class PngFolderSink:

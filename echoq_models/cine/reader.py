@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from echoq_models.cine.loop import CineLoop
@@ -13,7 +14,7 @@ Progress = Callable[[int, int], None]
 
 
 def read(path: Path | str, *, progress: Progress | None = None) -> CineLoop:
-    """Read a loop of any kind: DICOM, a film, GIF, a still, a folder of stills, .npz.
+    """Read a loop of any kind: DICOM, a film, GIF, a still, a folder of stills, .npz, a DICOMDIR of one loop.
 
     progress: called with (frames done, frames in all or 0 while unknown); may raise an EchoQError to stop.
     Raises InputError with one sentence when the input is missing, unreadable or not a loop.
@@ -49,8 +50,11 @@ def _read(path: Path, progress: Progress | None) -> CineLoop:
         raise InputError(f"{path}: the file is empty.")
     kind = sniff.kind_of(path)
     if kind == "DICOM":
+        from echoq_models.cine import dicom_study
         from echoq_models.cine.dicom import read_dicom
 
+        if dicom_study.is_dicomdir(path):
+            return _read_study(path, progress)
         return read_dicom(path, progress)
     if kind in sniff.FILMS:
         from echoq_models.cine.video import read_video
@@ -68,13 +72,15 @@ def _read(path: Path, progress: Progress | None) -> CineLoop:
 
 
 def _read_folder(folder: Path, progress: Progress | None) -> CineLoop:
-    """A folder of stills is one loop; a folder with a single loop file is that loop."""
+    """A folder of stills is one loop; a folder with a single loop file, or a study of one loop, is that loop."""
+    from echoq_models.cine.dicom_study import directory_in
     from echoq_models.cine.sniff import STILLS, kind_of
     from echoq_models.cine.stills import read_folder
 
     files = [f for f in sorted(folder.iterdir()) if f.is_file() and not f.name.startswith(".")]
     kinds = {file: kind_of(file) for file in files}
-    loops = [f for f in files if kinds[f] and kinds[f] not in STILLS and not _is_directory_listing(f)]
+    study = directory_in(folder)
+    loops = [f for f in files if kinds[f] and kinds[f] not in STILLS and f != study]
     stills = [f for f in files if kinds[f] in STILLS]
     if stills and not loops:
         return read_folder(folder, stills, progress)
@@ -82,9 +88,15 @@ def _read_folder(folder: Path, progress: Progress | None) -> CineLoop:
         return _read(loops[0], progress)
     if loops:
         raise InputError(f"{folder}: this folder holds {len(loops)} loops and {len(stills)} stills; open one of them.")
+    if study is not None:
+        return _read_study(study, progress)
     raise InputError(f"{folder}: this folder holds no pictures and no loops.")
 
 
-def _is_directory_listing(file: Path) -> bool:
-    """True for a DICOMDIR, which lists other files and has no pixels."""
-    return file.name.upper() == "DICOMDIR"
+def _read_study(dicomdir: Path, progress: Progress | None) -> CineLoop:
+    """The one loop that a DICOMDIR lists."""
+    from echoq_models.cine.dicom_study import only_loop
+
+    path, complaints = only_loop(dicomdir)
+    loop = _read(path, progress)
+    return replace(loop, warnings=(*loop.warnings, *complaints))

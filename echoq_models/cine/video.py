@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from echoq_models.cine import ffmpeg, timing
 from echoq_models.cine.colour import FrameCollector
 from echoq_models.cine.limits import MAX_FRAME_PIXELS, check_size
-from echoq_models.cine.loop import CineLoop
+from echoq_models.cine.loop import CineLoop, ColourPixels
 from echoq_models.cine.sniff import FILMS
 from echoq_models.errors import InputError
 
@@ -37,8 +37,11 @@ _NAMES = {
     "vp9": "VP9",
     "av1": "AV1",
 }
+NOT_SQUARE = "Its pixels are not square; the picture is shown as stored, so shapes are stretched."
 _TIME_BASE = re.compile(r"config in time_base: (\d+)/(\d+)")
 _FRAME = re.compile(r"\bn: *\d+ pts: *(-?\d+|NOPTS) .*?\bsar:(\d+)/(\d+)")
+# ffmpeg's threads share a line: an error that comes in the middle of showinfo's has no "[error]" of its own
+_MIXED_IN = re.compile(r"\[Parsed_showinfo.*(prematurely|error|invalid|corrupt|truncated|missing)", re.I)
 _MAPPED = re.compile(r"Stream #0:(\d+) -> #0:0 \((\w+)")
 
 
@@ -55,6 +58,8 @@ class _Facts:
     errors: list[str] = field(default_factory=list)
 
     def line(self, text: str) -> None:
+        if "[error]" in text or "[fatal]" in text or _MIXED_IN.match(text):
+            self.errors.append(text)
         if match := _FRAME.search(text):
             self.ticks.append(None if match[1] == "NOPTS" else int(match[1]))
             self.square &= match[2] == match[3] or "0" in (match[2], match[3])
@@ -65,8 +70,6 @@ class _Facts:
             self.stream, self.codec = int(match[1]), match[2]
         elif " Video: " in text and (found := re.search(r"Stream #0:(\d+)", text)):
             self.streams.setdefault(int(found[1]), text)
-        elif "[error]" in text or "[fatal]" in text:
-            self.errors.append(text)
 
     def times_ms(self) -> list[float]:
         """Presentation times (ms); not a number where the film has none."""
@@ -76,12 +79,12 @@ class _Facts:
 class _Decoder(ffmpeg.Process):
     """ffmpeg decoding one film to PAM pictures, which carry their own size."""
 
-    def __init__(self, path: Path, kind: str) -> None:
+    def __init__(self, path: Path, demuxer: str) -> None:
         self.facts = _Facts()
         self.mapped = threading.Event()
         limits = ["-max_alloc", str(_MAX_ALLOCATION), "-threads", str(min(4, os.cpu_count() or 1))]
         limits += ["-max_pixels", str(MAX_FRAME_PIXELS), "-protocol_whitelist", "file"]
-        source = ["-f", FILMS[kind], "-i", ffmpeg.file_argument(path), "-map", "0:V:0"]
+        source = ["-f", demuxer, "-i", ffmpeg.file_argument(path), "-map", "0:V:0"]
         convert = "showinfo=checksum=0,format=gray|rgb24"
         scaler = ["-sws_flags", "accurate_rnd+full_chroma_int+bicubic"]
         target = ["-fps_mode", "passthrough", *scaler, "-vf", convert, "-c:v", "pam", "-f", "image2pipe", "pipe:1"]
@@ -118,13 +121,34 @@ class _Decoder(ffmpeg.Process):
         return values[b"HEIGHT"], values[b"WIDTH"], values[b"DEPTH"]
 
 
-def read_video(path: Path, kind: str, progress: Progress | None = None) -> CineLoop:
-    """Read a film of one of sniff.FILMS. Raises InputError."""
-    with _Decoder(path, kind) as decoder, FrameCollector(path) as collector:
-        for frame in decoder.frames(path):
+@dataclass(frozen=True)
+class Film:
+    """What could be decoded of a film.
+
+    frames: uint8 (T, H, W), luminance; colour and tint as in CineLoop.  times_ms: presentation times, T or fewer, not
+    a number where there is none.  damaged: something of it could not be decoded.  square: its pixels are.
+    """
+
+    frames: U8
+    colour: ColourPixels | None
+    tint: U8 | None
+    times_ms: list[float]
+    lossy: tuple[str, ...]
+    damaged: bool
+    square: bool
+
+
+def decode(film: Path, demuxer: str, progress: Progress | None = None, *, source: Path, expected: int = 0) -> Film:
+    """Decode a film with one of ffmpeg's demuxers.
+
+    source: the file that the person knows, named in complaints.  expected: frames in all, 0 while unknown.
+    Raises InputError when there is no frame in it.
+    """
+    with _Decoder(film, demuxer) as decoder, FrameCollector(source) as collector:
+        for frame in decoder.frames(source):
             if len(collector) == 0:
                 decoder.mapped.wait(5.0)  # ffmpeg names the codec before it gives the first frame
-                collector.lossy = bool(_lossy(path, decoder.facts))
+                collector.lossy = bool(_lossy(film, decoder.facts))
             if collector.size not in (None, frame.shape[:2]):
                 decoder.kill()  # ffmpeg scales to the first frame's size; this cannot be trusted
                 break
@@ -133,25 +157,33 @@ def read_video(path: Path, kind: str, progress: Progress | None = None) -> CineL
             else:
                 collector.add_rgb(frame)
             if progress is not None:
-                progress(len(collector), 0)
+                progress(len(collector), max(expected, len(collector)) if expected else 0)
         decoder.finish()
         facts = decoder.facts
         if len(collector) == 0:
-            raise InputError(f"{path}: {_why_nothing(decoder)}")
+            raise InputError(f"{source}: {_why_nothing(decoder)}")
         frames, colour, tint = collector.finish()
-    times, assumed, warnings = timing.checked(facts.times_ms()[: len(frames)], len(frames))
-    if facts.errors or decoder.timed_out or _cut_off(path, kind):
-        warnings += (f"The film is damaged or cut off; {len(frames)} frames could be read.",)
-    if not facts.square:
-        warnings += ("Its pixels are not square; the picture is shown as stored, so shapes are stretched.",)
+    damaged = bool(facts.errors or decoder.timed_out)
+    times = facts.times_ms()[: len(frames)]
+    return Film(frames, colour, tint, times, _lossy(film, facts), damaged, facts.square)
+
+
+def read_video(path: Path, kind: str, progress: Progress | None = None) -> CineLoop:
+    """Read a film of one of sniff.FILMS. Raises InputError."""
+    film = decode(path, FILMS[kind], progress, source=path)
+    times, assumed, warnings = timing.checked(film.times_ms, len(film.frames))
+    if film.damaged or _cut_off(path, kind):
+        warnings += (f"The film is damaged or cut off; {len(film.frames)} frames could be read.",)
+    if not film.square:
+        warnings += (NOT_SQUARE,)
     return CineLoop(
-        frames=frames,
+        frames=film.frames,
         times_ms=times,
         kind=kind,
         source=path,
-        colour=colour,
-        tint=tint,
-        lossy=_lossy(path, facts),
+        colour=film.colour,
+        tint=film.tint,
+        lossy=film.lossy,
         times_assumed=assumed,
         warnings=warnings,
     )

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,19 @@ from numpy.typing import NDArray
 from echoq_models.cine import caption as captions
 from echoq_models.cine.loop import CineLoop
 from echoq_models.errors import Cancelled, OutputError
+from echoq_models.files import settle
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+    from echoq_models.cine.dicom_derive import Provenance
 
 U8 = NDArray[np.uint8]
 Progress = Callable[[int, int], None]
 
 VIDEO = (".mp4", ".mov", ".avi", ".mkv")
-SUFFIXES = (*VIDEO, ".gif", ".npz", "")  # "": a folder of PNG
+SUFFIXES = (*VIDEO, ".gif", ".dcm", ".npz", "")  # "": a folder of PNG
+EXACT = (".dcm", ".npz", "")  # no pixel is changed in these, so no caption is drawn into them
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,8 @@ class WriteOptions:
     exact anyway.  caption: text drawn into the picture, or into the metadata of exact files (npz, PNG and
     lossless video), whose pixels stay the source's.  title, comment: metadata of the container.
     crf: H.264's quality of the default .mp4 (1 best, 51 worst).  quality: MJPEG's (2 best, 31 worst).
+    dicom_encoding: of .dcm, all lossless: "rle", "raw" or "jpeg-ls".  provenance: what was done, for the header of
+    .dcm; None for frames that nobody changed.
     """
 
     lossless: bool = False
@@ -43,6 +52,8 @@ class WriteOptions:
     crf: int = 12
     preset: str = "fast"
     quality: int = 2
+    dicom_encoding: str = "rle"
+    provenance: Provenance | None = None
 
 
 class Sink(Protocol):
@@ -72,18 +83,20 @@ class LoopWriter:
         times_ms: NDArray[np.float64],
         options: WriteOptions,
         free: NDArray[np.bool_] | None,
+        header: Dataset | None = None,
     ) -> None:
         self.path, self._size, self._expected, self._given = path, size, len(times_ms), 0
         suffix = _suffix(path)
         _check_target(path, suffix)
         self._temporary = _temporary(path, suffix)
         self._caption: captions.Caption | None = None
-        drawn = suffix not in (".npz", "") and not (options.lossless and suffix in VIDEO)
+        drawn = suffix not in EXACT and not (options.lossless and suffix in VIDEO)
         if options.caption and drawn:
             self._caption = captions.place(options.caption, size, free)
             size = (size[0] + self._caption.band, size[1])
         try:
-            self._sink = _sink(suffix, self._temporary, size, times_ms, options)
+            with _telling(path):
+                self._sink = _sink(suffix, self._temporary, size, times_ms, options, header)
         except BaseException:
             self._discard()
             raise
@@ -123,13 +136,8 @@ class LoopWriter:
     @contextlib.contextmanager
     def _cleaning(self) -> Iterator[None]:
         try:
-            yield
-        except OSError as error:
-            self.abort()
-            raise OutputError(f"{self.path}: cannot be written ({error.strerror or error}).") from error
-        except OutputError as error:
-            self.abort()
-            raise OutputError(f"{self.path}: {error}") from error
+            with _telling(self.path):
+                yield
         except BaseException:
             self.abort()
             raise
@@ -141,6 +149,17 @@ class LoopWriter:
             self._temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """Name the file in what goes wrong with it."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error}).") from error
+    except OutputError as error:
+        raise OutputError(f"{path}: {error}") from error
+
+
 def open_writer(
     path: Path | str,
     size: tuple[int, int],
@@ -148,14 +167,16 @@ def open_writer(
     *,
     options: WriteOptions | None = None,
     free: NDArray[np.bool_] | None = None,
+    header: Dataset | None = None,
 ) -> LoopWriter:
     """Open a writer for frames of `size` (H, W) shown at `times_ms` (T,), float, increasing.
 
     free: bool (H, W), pixels that are black in every frame, where a caption may go; None puts it in a band
-    below. Raises OutputError when the suffix is not known or the target cannot be written.
+    below.  header: what `dicom_derive.derived_header` made of the loop, needed for .dcm and ignored elsewhere.
+    Raises OutputError when the suffix is not known or the target cannot be written.
     """
     times = np.asarray(times_ms, dtype=np.float64)
-    return LoopWriter(Path(path), size, times - times[0], options or WriteOptions(), free)
+    return LoopWriter(Path(path), size, times - times[0], options or WriteOptions(), free, header)
 
 
 def write(
@@ -169,7 +190,7 @@ def write(
     progress: Progress | None = None,
     cancel: Callable[[], bool] | None = None,
 ) -> None:
-    """Write a loop; the suffix chooses: .mp4 .mov .avi .mkv .gif .npz, or none for a folder of PNG.
+    """Write a loop; the suffix chooses: .mp4 .mov .avi .mkv .gif .npz .dcm, or none for a folder of PNG.
 
     frames: uint8 (T, H, W), luminance to write in place of the loop's own (denoised); colour and tint are put
     back, except in .npz, which holds luminance and times only.
@@ -185,13 +206,22 @@ def write(
     )
     plain = Path(path).suffix.lower() == ".npz" or (loop.colour is None and loop.tint is None)
     free = black_pixels(loop, grey) if chosen.caption else None
-    with open_writer(path, loop.size, loop.times_ms, options=chosen, free=free) as writer:
+    header = None
+    if Path(path).suffix.lower() == ".dcm":
+        header = _header(loop, chosen.provenance, changed=frames is not None)
+    with open_writer(path, loop.size, loop.times_ms, options=chosen, free=free, header=header) as writer:
         for t in range(len(loop)):
             if cancel is not None and cancel():
                 raise Cancelled(f"{path}: writing was cancelled.")
             writer.add(grey[t] if plain else loop.rgb(t, grey[t]))
             if progress is not None:
                 progress(t + 1, len(loop))
+
+
+def _header(loop: CineLoop, provenance: Provenance | None, changed: bool) -> Dataset:
+    from echoq_models.cine.dicom_derive import UNCHANGED, Provenance, derived_header
+
+    return derived_header(loop, provenance or (Provenance("pixels changed, research use") if changed else UNCHANGED))
 
 
 def black_pixels(loop: CineLoop, grey: U8) -> NDArray[np.bool_]:
@@ -207,8 +237,6 @@ def black_pixels(loop: CineLoop, grey: U8) -> NDArray[np.bool_]:
 
 def _suffix(path: Path) -> str:
     suffix = path.suffix.lower()
-    if suffix == ".dcm":
-        raise OutputError(f"{path}: writing DICOM is not possible yet; choose .mp4, .avi, .gif or .npz.")
     if suffix not in SUFFIXES:
         if path.is_dir():
             return ""
@@ -272,20 +300,19 @@ def _give_usual_mode(path: Path) -> None:
 
 
 def _move_into_place(temporary: Path, path: Path) -> None:
-    if not temporary.is_dir():
-        temporary.replace(path)
-        return
-    _give_usual_mode(temporary)
-    if path.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
-        path.replace(old / path.name)
-        temporary.replace(path)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        temporary.replace(path)
+    if temporary.is_dir():
+        _give_usual_mode(temporary)
+    settle(temporary, path)
 
 
-def _sink(suffix: str, path: Path, size: tuple[int, int], times_ms: NDArray[np.float64], options: WriteOptions) -> Sink:
+def _sink(
+    suffix: str,
+    path: Path,
+    size: tuple[int, int],
+    times_ms: NDArray[np.float64],
+    options: WriteOptions,
+    header: Dataset | None,
+) -> Sink:
     from echoq_models.cine import picture_writer, video_writer
 
     if suffix in VIDEO:
@@ -294,4 +321,13 @@ def _sink(suffix: str, path: Path, size: tuple[int, int], times_ms: NDArray[np.f
         return picture_writer.GifSink(path, size, times_ms, options)
     if suffix == ".npz":
         return picture_writer.NpzSink(path, size, times_ms, options)
+    if suffix == ".dcm":
+        from echoq_models.cine.dicom_writer import DicomSink
+
+        if header is None or (header.Rows, header.Columns, int(header.get("NumberOfFrames", 1))) != (
+            *size,
+            len(times_ms),
+        ):
+            raise ValueError("a .dcm needs the header that derived_header makes for these frames")
+        return DicomSink(path, header, options.dicom_encoding)
     return picture_writer.PngFolderSink(path, size, times_ms, options)

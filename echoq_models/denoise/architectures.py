@@ -27,6 +27,8 @@ def _gain_head(raw: Tensor) -> tuple[Tensor, Tensor]:
 
 def _start_gently(last: nn.Conv2d) -> None:
     """Begin as "little to remove, fairly sure", so that the first steps do not black the picture out."""
+    if last.weight.is_meta:  # only its shape is wanted, and drawing there would load torch's compiler: a second
+        return
     nn.init.normal_(last.weight, std=1e-2)
     with torch.no_grad():
         assert last.bias is not None
@@ -63,6 +65,11 @@ class ReleasedUNet(nn.Module):
             _start_gently(self.conv_last)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        y = self.raw(x)
+        return _gain_head(y) if self.head == "gain" else (y.float().clamp(0, 1), None)
+
+    def raw(self, x: Tensor) -> Tensor:
+        """The outputs (N, channels_out, H, W) before the head; a clipped picture has no gradient to be trained by."""
         d1 = self.dconv_down1(x)
         d2 = self.dconv_down2(F.max_pool2d(d1, 2))
         d3 = self.dconv_down3(F.max_pool2d(d2, 2))
@@ -70,8 +77,7 @@ class ReleasedUNet(nn.Module):
         for skip, block in ((d3, self.dconv_up3), (d2, self.dconv_up2), (d1, self.dconv_up1)):
             y = F.interpolate(y, scale_factor=2, mode="bilinear", align_corners=True)
             y = block(torch.cat([y, skip], dim=1))
-        y = self.conv_last(y)
-        return _gain_head(y) if self.head == "gain" else (y.float().clamp(0, 1), None)
+        return self.conv_last(y)
 
 
 class Residual(nn.Module):

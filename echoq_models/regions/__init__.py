@@ -3,7 +3,7 @@
 from echoq_models.regions.axis import long_axis
 from echoq_models.regions.beat import areas, find_marks, mask_areas
 from echoq_models.regions.contour import Contour
-from echoq_models.regions.files import load, save, sidecar
+from echoq_models.regions.files import from_data, load, save, sidecar, to_data
 from echoq_models.regions.matching import interpolate
 from echoq_models.regions.propagate import copy_to, edit, follow, generated, leave_out, set_frame, taken_in
 from echoq_models.regions.raster import Polygon, mask_polygons, polygon_mask, polygons_mask
@@ -26,6 +26,7 @@ __all__ = [
     "find_marks",
     "follow",
     "frame_regions",
+    "from_data",
     "generated",
     "interpolate",
     "leave_out",
@@ -40,5 +41,6 @@ __all__ = [
     "set_frame",
     "sidecar",
     "taken_in",
+    "to_data",
     "whole_contour",
 ]

@@ -49,7 +49,7 @@ def load(path: Path | str) -> Regions:
         raise InputError(f"{path} is not a region file: line {error.lineno}: {error.msg}.") from error
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a region file: it is not JSON text.") from error
-    return _regions(data, path)
+    return from_data(data, path)
 
 
 def save(regions: Regions, path: Path | str) -> None:
@@ -58,11 +58,7 @@ def save(regions: Regions, path: Path | str) -> None:
     Raises OutputError when it cannot be written.
     """
     path = Path(path)
-    data = _frame(FrameRegions(regions.lv, regions.myocardium))
-    more = _more(regions)
-    if more or "handles" in data:
-        data = {"version": VERSION, **data, **more}
-    text = json.dumps(data) + "\n"
+    text = json.dumps(to_data(regions)) + "\n"
     if len(text) > LARGEST_FILE:
         raise OutputError(f"The regions are too large for the region file {path}: use fewer points or frames.")
     try:
@@ -70,6 +66,25 @@ def save(regions: Regions, path: Path | str) -> None:
             new.write_text(text, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"Cannot write the region file {path}: {error.strerror or error}.") from error
+
+
+def to_data(regions: Regions) -> dict[str, Any]:
+    """What a region file holds, as plain data ready for JSON."""
+    data = _frame(FrameRegions(regions.lv, regions.myocardium))
+    more = _more(regions)
+    if more or "handles" in data:
+        data = {"version": VERSION, **data, **more}
+    return data
+
+
+def from_data(data: Any, path: Path) -> Regions:
+    """The regions of what `to_data` gave or a region file held; `path` is named in complaints. Raises InputError."""
+    if not isinstance(data, dict) or not {"lv", "myocardium", "frames"} & set(data):
+        raise InputError(f'{path} is not a region file: it has neither "lv" nor "myocardium" polygons.')
+    version = data.get("version", 1)
+    if version not in (1, VERSION):
+        raise InputError(f"{path} has version {version!r}: this EchoQ reads region files of versions 1 and {VERSION}.")
+    return _regions(data, path)
 
 
 # writing
@@ -122,12 +137,7 @@ def _frame(shown: FrameRegions) -> dict[str, Any]:
 # reading
 
 
-def _regions(data: Any, path: Path) -> Regions:
-    if not isinstance(data, dict) or not {"lv", "myocardium", "frames"} & set(data):
-        raise InputError(f'{path} is not a region file: it has neither "lv" nor "myocardium" polygons.')
-    version = data.get("version", 1)
-    if version not in (1, VERSION):
-        raise InputError(f"{path} has version {version!r}: this EchoQ reads region files of versions 1 and {VERSION}.")
+def _regions(data: dict[str, Any], path: Path) -> Regions:
     fields = Fields(data, path)
     shown = fields.frame_regions()
     frames = {t: fields.within(frame).frame_regions() for t, frame in fields.by_frame("frames").items()}

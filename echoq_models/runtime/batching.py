@@ -110,3 +110,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(
         sign in text for sign in ("can't allocate memory", "not enough memory", "out of memory", "_STATUS_ALLOC_FAILED")
     )
+
+
+def device_is_lost(error: BaseException) -> bool:
+    """Whether this is a CUDA error other than full memory: after it every later call in this process fails."""
+    return isinstance(error, RuntimeError) and "CUDA error" in str(error) and not is_out_of_memory(error)

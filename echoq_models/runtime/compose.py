@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 CAPTION = "denoised, research use"
+SIMULATED = "simulated noise, research use"
+BOTH = "simulated noise, denoised, research use"
 SMALLEST_TEXT = 7  # pixels of height; below it a text is cut instead
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 CHOICES = ("auto", "cpu", "cuda")
+STACK_BYTES = 8 * 2**20  # of a thread; macOS gives 512 KiB, which BLAS overruns
 
 
 def choose(name: str = "auto") -> torch.device:

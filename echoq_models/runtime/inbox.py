@@ -11,12 +11,13 @@ import numpy as np
 from echoq_models.cine.loop import CineLoop
 from echoq_models.errors import Cancelled, EchoQError
 from echoq_models.runtime.messages import Message, unpack_batch, unpack_export, unpack_loop, unpack_settings
+from echoq_models.runtime.noise_types import EditJob, EffectsJob, NoiseJob, NoisyJob
 from echoq_models.runtime.schedule import Level, Schedule, Work
 from echoq_models.runtime.tasks import BatchJob, DenoiseTask, ExportJob, OpenJob, Outward, SegmentJob
 
 GRACE_SECONDS = 0.05  # without work for this long counts as idle
 
-Job = OpenJob | ExportJob | BatchJob | SegmentJob
+Job = OpenJob | ExportJob | BatchJob | SegmentJob | NoiseJob
 
 
 class Send(Protocol):
@@ -108,12 +109,37 @@ class Inbox:
         self._schedule.exports.append(work)
 
     def _take_batch(self, job: int, message: Message) -> None:
-        work = BatchJob(job, Path(message["folder"]), Path(message["output"]), unpack_batch(message["options"]))
+        options = unpack_batch(message["options"])
+        work = BatchJob(job, Path(message["folder"]), Path(message["output"]), options, paused=message["paused"])
         self._jobs[job] = work
         self._schedule.batches.append(work)
 
+    def _take_pause(self, job: int, message: Message) -> None:
+        """A batch rests, or goes on."""
+        work = self._jobs.get(job)
+        if isinstance(work, BatchJob):
+            work.paused = message["paused"]
+
     def _take_segment(self, job: int, message: Message) -> None:
         work = SegmentJob(job, message["loop_id"], message["network"], message["frames"], message["device"])
+        self._jobs[job] = work
+        self._schedule.segments.append(work)
+
+    def _take_edit(self, job: int, message: Message) -> None:
+        what = (message["generator"], message["changes"], message["device"], message["refine"])
+        work = EditJob(job, message["loop_id"], message["frame"], *what)
+        self._jobs[job] = work
+        self._schedule.edits.append(work)
+
+    def _take_try(self, job: int, message: Message) -> None:
+        what = (message["generator"], message["device"], message["refine"])
+        work = EffectsJob(job, message["loop_id"], message["frame"], *what)
+        self._jobs[job] = work
+        self._schedule.segments.append(work)
+
+    def _take_noisy(self, job: int, message: Message) -> None:
+        what = (message["generator"], message["changes"], message["label"], message["device"], message["refine"])
+        work = NoisyJob(job, message["loop_id"], *what)
         self._jobs[job] = work
         self._schedule.segments.append(work)
 
@@ -137,7 +163,7 @@ class Inbox:
             task.stop()
             self._schedule.tasks.remove(task)
         for job in list(self._jobs.values()):
-            if isinstance(job, ExportJob | SegmentJob) and job.loop_id == loop_id:
+            if isinstance(job, ExportJob | SegmentJob | NoiseJob) and job.loop_id == loop_id:
                 self._cancel(job)
         self._loops.pop(loop_id, None)
         self._send("closed", loop_id)
@@ -145,7 +171,9 @@ class Inbox:
     def _cancel(self, job: Job) -> None:
         job.cancelled = True
         schedule = self._schedule
-        queues: tuple[Any, ...] = (schedule.opens, schedule.segments, schedule.exports, schedule.batches)
+        queues: tuple[Any, ...] = (
+            *(schedule.opens, schedule.edits, schedule.segments, schedule.exports, schedule.batches),
+        )
         for queue in queues:
             if job in queue:
                 queue.remove(job)
@@ -184,6 +212,15 @@ class Inbox:
         """What is let in while something of `level` works."""
         with self._changed:
             return None if self._closed else self._schedule.next(level, self._warm)
+
+    def next_in_pause(self, job: BatchJob) -> Work | None:
+        """Wait a moment for work beside a batch that rests: all of the time is the panes'."""
+        with self._changed:
+            self._schedule.tasks_or_long.even()
+            work = None if self._closed else self._schedule.next(Level.BATCH, self._warm)
+            if work is None and job.paused and not job.cancelled:
+                self._changed.wait(GRACE_SECONDS)
+            return work
 
     def loop(self, loop_id: int) -> CineLoop:
         """An open loop. Raises EchoQError when it was closed meanwhile."""

@@ -35,7 +35,7 @@ def measure(
     """
     from echoq_models.denoise import registry
 
-    which = _kept(regions, range(len(loop)) if indices is None else indices)
+    which = kept(regions, range(len(loop)) if indices is None else indices)
     regions.check(loop.size, which)
     check_methods(methods)
     facts: dict[str, dict[str, Any]] = {}
@@ -69,17 +69,24 @@ def measure_frames(
     "lossy", "warnings".
     Raises RegionError, Cancelled.
     """
-    from echoq_models.metrics.gcnr import SMALL_REGION_PIXELS, null_gcnr
-
     which = range(len(loop)) if indices is None else indices
     regions.check(loop.size, which)
+    values: dict[str, NDArray[np.float64]] = {}
+    for name, stream in frames.items():
+        tell = partial(_tell, progress, len(which), name)
+        values[name] = _values(stream, regions, loop, which, tell, cancel)
+    return report(loop, regions, values, which)
+
+
+def report(
+    loop: CineLoop, regions: Regions, values: Mapping[str, NDArray[np.float64]], which: Sequence[int]
+) -> dict[str, Any]:
+    """What `measure_frames` returns, of gCNR float64 (n,) of each method in the n frames `which`."""
+    from echoq_models.metrics.gcnr import SMALL_REGION_PIXELS, null_gcnr
+
     shown = {regions.key(t): t for t in which}  # one frame of each key frame
     pixels = [[int(mask.sum()) for mask in regions.masks(loop.size, t)] for t in shown.values()]
     lv, myocardium = (min(counts) for counts in zip(*pixels, strict=True))
-    results: dict[str, Any] = {}
-    for name, stream in frames.items():
-        tell = partial(_tell, progress, len(which), name)
-        results[name] = _summary(_values(stream, regions, loop, which, tell, cancel))
     return {
         "frames": len(which),
         "indices": list(which),
@@ -88,18 +95,18 @@ def measure_frames(
         "myocardium_pixels": myocardium,
         "null_gcnr": round(float(null_gcnr(lv, myocardium)), 4),
         "small_regions": min(lv, myocardium) < SMALL_REGION_PIXELS,
-        "methods": results,
+        "methods": {name: _summary(each) for name, each in values.items()},
         "lossy": list(loop.lossy),
         "warnings": [*loop.warnings, *_notes(loop, regions, which)],
     }
 
 
-def _kept(regions: Regions, which: Sequence[int]) -> list[int]:
+def kept(regions: Regions, which: Sequence[int]) -> list[int]:
     """The frames that a person did not leave out."""
-    kept = [t for t in which if t not in regions.left_out]
-    if not kept:
+    left = [t for t in which if t not in regions.left_out]
+    if not left:
         raise RegionError("Every frame is left out in these regions: there is nothing to measure.")
-    return kept
+    return left
 
 
 def _notes(loop: CineLoop, regions: Regions, which: Sequence[int]) -> list[str]:

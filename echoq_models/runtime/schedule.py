@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import deque
 from enum import IntEnum
 
+from echoq_models.runtime.noise_types import EditJob, EffectsJob, NoisyJob
 from echoq_models.runtime.tasks import BatchJob, DenoiseTask, ExportJob, OpenJob, SegmentJob
 
-Work = OpenJob | ExportJob | BatchJob | SegmentJob | DenoiseTask
+Work = OpenJob | ExportJob | BatchJob | SegmentJob | EditJob | EffectsJob | NoisyJob | DenoiseTask
 
 LIGHT_FIRST = ("fast", "unet")  # then whatever else there is, bm3d last
 HEAVY_LAST = ("bm3d",)
@@ -43,8 +44,9 @@ class Turns:
 
 
 class Schedule:
-    """Opens first, then ventricles to find, since somebody waits for them, then exports whose frames are there, then
-    batches; and the panes always get their share.
+    """Opens first, then frames that a person turns the noise of, then ventricles to find, channels to try and loops to
+    make noisy, since somebody waits for them, then exports whose frames are there, then batches; and the panes always
+    get their share.
 
     Among the panes: those of the loop a person looks at before others, each one's first frame before any
     second, then the light method before the heavy one. While any of the long jobs works, half of the time goes to
@@ -55,7 +57,8 @@ class Schedule:
         self.opens: deque[OpenJob] = deque()
         self.exports: deque[ExportJob] = deque()
         self.batches: deque[BatchJob] = deque()
-        self.segments: deque[SegmentJob] = deque()
+        self.edits: deque[EditJob] = deque()
+        self.segments: deque[SegmentJob | EffectsJob | NoisyJob] = deque()
         self.tasks: list[DenoiseTask] = []
         self.current = 0  # the loop that a person looks at
         self.panes_or_exports = Turns()  # among tasks: what is shown, what exports wait for
@@ -67,6 +70,8 @@ class Schedule:
             return self.opens.popleft()
         if not warm:
             return None
+        if self.edits:
+            return self.edits.popleft()
         if level < Level.SEGMENT and self.segments:
             return self.segments.popleft()
         if level < Level.EXPORT:

@@ -166,14 +166,14 @@ class ExportJob:
 
 @dataclass(eq=False)  # each is itself
 class BatchJob:
-    """A folder of loops to denoise."""
+    """A folder of loops to denoise. paused: it stays where it is."""
 
     job: int
     folder: Path
     output: Path
     options: BatchOptions
     cancelled: bool = False
-    leave_out: frozenset[str] = field(default_factory=frozenset)
+    paused: bool = False
 
 
 @dataclass(eq=False)  # each is itself

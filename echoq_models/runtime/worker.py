@@ -25,17 +25,19 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from echoq_models.errors import Cancelled, EchoQError
-from echoq_models.runtime.device import be_polite, set_thread_defaults
+from echoq_models.errors import Cancelled, EchoQError, NotClean
+from echoq_models.runtime.batching import device_is_lost
+from echoq_models.runtime.device import STACK_BYTES, be_polite, set_thread_defaults
 from echoq_models.runtime.inbox import Inbox
 from echoq_models.runtime.messages import Message, pack_loop, pack_segmentation, pack_spacing
+from echoq_models.runtime.noise_desk import NoiseDesk
+from echoq_models.runtime.noise_types import EditJob, NoiseJob
 from echoq_models.runtime.schedule import Level, Work
 from echoq_models.runtime.tasks import BatchJob, DenoiseTask, ExportJob, OpenJob, SegmentJob
 
 DEVICE_LOST = 70  # exit code: after a CUDA error nothing runs in this process any more
 LEAVE_SECONDS = 3.0  # that a job may take to clear up after the window went
 WARM_UP_SECONDS = 0.5  # loading torch, which holds up everything, waits this long for a file to be read
-STACK_BYTES = 8 * 2**20  # macOS gives threads 512 KiB, which BLAS overruns
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class Worker:
         self._cold: str | None = None  # why nothing can be denoised
         self._told = 0  # the job that the window knows to be in work
         self._long_since = 0.0
+        self._noise = NoiseDesk(self.send, self._inbox, Path(setup.folder), lambda: self._let_in(Level.SEGMENT))
 
     def run(self) -> None:
         """Work until the inbox closes."""
@@ -176,6 +179,8 @@ class Worker:
             self._guard(work.job, work.path.name, lambda: self._open(work))
         elif isinstance(work, SegmentJob):
             self._guard(work.job, work.network, lambda: self._segment(work))
+        elif isinstance(work, NoiseJob):
+            self._guard(work.job, "noise", lambda: self._turn_noise(work))
         else:
             self._guard(work.job, work.folder.name, lambda: self._batch(work))
         self._inbox.release(work)
@@ -188,12 +193,14 @@ class Worker:
                 return True
             except Cancelled:
                 self.send("cancelled", job)
+            except NotClean as error:
+                self.send("left_out", job, sentence=str(error))
             except EchoQError as error:
                 self.send("failed", job, sentence=str(error))
             except MemoryError:
                 self.send("failed", job, sentence=f"{what}: there is not enough memory for this.")
             except Exception as error:
-                if _device_is_lost(error):
+                if device_is_lost(error):
                     os._exit(DEVICE_LOST)  # the window starts another worker and counts this as a death
                 traceback.print_tb(error.__traceback__)  # without the message, which may hold a patient's name
                 self.send("failed", job, sentence=f"{what}: unexpected {_one_line(error)}.")
@@ -290,12 +297,13 @@ class Worker:
 
     def _plan(self, job: ExportJob) -> None:
         """Refuse at once what cannot work, and find or start the frames that the export needs."""
-        from echoq_models.runtime.export import check_methods, check_output
+        from echoq_models.runtime.export import check_methods, check_output, cleaning_of
 
         loop = self._inbox.loop(job.loop_id)
         if loop.source is not None:
             check_output(loop.source, job.output, job.options)
         check_methods(job.methods)
+        cleaning_of(loop, job.options)
         self._inbox.plan(job)
 
     def _export(self, job: ExportJob) -> None:
@@ -340,11 +348,23 @@ class Worker:
         )
         self.send("segmented", job.job, segmentation=pack_segmentation(found))
 
+    def _turn_noise(self, job: NoiseJob) -> None:
+        if self._cold is not None:
+            raise EchoQError(self._cold)
+        if not isinstance(job, EditJob):  # one is let in while others work
+            self._long_since = time.monotonic()
+        self._noise.do(job)
+
     def _batch(self, job: BatchJob) -> None:
         from echoq_models.runtime import jobs
 
         def cancel() -> bool:
             self._let_in(Level.BATCH)
+            while job.paused and not job.cancelled:
+                work = self._inbox.next_in_pause(job)
+                if work is not None:
+                    self._do(work, Level.BATCH)
+                self._long_since = time.monotonic()
             return job.cancelled
 
         def progress(event: jobs.BatchEvent) -> None:
@@ -354,15 +374,11 @@ class Worker:
         report = jobs.batch(job.folder, job.output, job.options, progress=progress, cancel=cancel)
         if report.cancelled:
             raise Cancelled("Cancelled.")
+        if report.stopped is not None:
+            raise EchoQError(report.stopped)
         content = {"files": [asdict(each) for each in report.files], "summary": str(report.summary)}
+        content |= {"page": str(report.page), "notes": list(report.notes)}
         self.send("finished", job.job, result={**content, "total": report.total, "exit_code": report.exit_code})
-
-
-def _device_is_lost(error: Exception) -> bool:
-    """Whether this is a CUDA error other than full memory: after it every later call in this process fails."""
-    from echoq_models.runtime.batching import is_out_of_memory
-
-    return isinstance(error, RuntimeError) and "CUDA error" in str(error) and not is_out_of_memory(error)
 
 
 def _one_line(error: Exception) -> str:

@@ -25,8 +25,15 @@ from echoq_models.files import replacing
 if TYPE_CHECKING:
     from torch import Tensor
 
-# What a network gives back (a change in grey <= 0, a picture, the left ventricle), and what it is for.
-OUTPUTS: Mapping[str, str] = {"gain": "denoise", "image": "denoise", "lv": "find the left ventricle"}
+# What a network gives back (a change in grey <= 0, a picture, the left ventricle) or is (a generator of frames, an
+# encoder of frames for it), and what it is for.
+OUTPUTS: Mapping[str, str] = {
+    "gain": "denoise",
+    "image": "denoise",
+    "lv": "find the left ventricle",
+    "generator": "generate frames",
+    "encoder": "encode frames",
+}
 
 # Which module's `build(architecture)` makes the network of each family.
 BUILDERS: Mapping[str, str] = {
@@ -34,6 +41,8 @@ BUILDERS: Mapping[str, str] = {
     "fast": "echoq_models.denoise.architectures",
     "lv": "echoq_models.segment.architecture",
     "deeplab": "echoq_models.segment.deeplab",
+    "stylegan2": "echoq_models.generative.stylegan2",
+    "encoder": "echoq_models.generative.encoder",
 }
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -48,6 +57,8 @@ class Card:
     recipe: the recipe or the release that made them.  data: what they were trained on.
     trained: when and for how long.  sha256: of the safetensors file, 64 hex digits.
     tried: what was tried on the way and did not help.  figures: measured values by name.
+    generator: whose w_plus an encoder gives, by name.  noise_channels: of a generator, each preset's name with its
+    channels and which way they make noise, {"global": {"b64.conv1:247": -1.0}}: the layer, and the channel within it.
     intended_use, limits, licence: sentences for a person.
     """
 
@@ -61,6 +72,8 @@ class Card:
     tried: str = ""
     sha256: str = ""
     figures: Mapping[str, Any] = field(default_factory=dict)
+    generator: str = ""
+    noise_channels: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     intended_use: str = ""
     limits: str = ""
     licence: str = ""
@@ -81,9 +94,12 @@ class Card:
             if name not in values:
                 raise ValueError(f"it has no '{name}'")
         for name, value in values.items():
-            kind = dict if name in ("architecture", "figures") else str
+            kind = dict if name in ("architecture", "figures", "noise_channels") else str
             if not isinstance(value, kind):
                 raise ValueError(f"its '{name}' is a {type(value).__name__}, not a {kind.__name__}")
+        for name, channels in values.get("noise_channels", {}).items():
+            if not isinstance(channels, dict) or not all(isinstance(v, int | float) for v in channels.values()):
+                raise ValueError(f"its noise channels '{name}' are not numbers by the channels' names")
         if values["output"] not in OUTPUTS:
             raise ValueError(f"its output is '{values['output']}', not one of {', '.join(OUTPUTS)}")
         return cls(**values)

@@ -338,18 +338,6 @@ def test_without_preamble_and_without_suffix(tmp_path: Path) -> None:
     assert np.array_equal(read(path).frames, frames)
 
 
-def test_encapsulated_video_is_refused_in_one_sentence(tmp_path: Path) -> None:
-    from pydicom import dcmread
-    from pydicom.uid import UID
-
-    path = make.write_dicom(tmp_path / "v", make.sector_frames(), syntax=make.RLE)
-    data = dcmread(path)
-    data.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.4.102")
-    data.save_as(path)
-    with pytest.raises(InputError, match=r"video inside DICOM .* not supported yet"):
-        read(path)
-
-
 @pytest.mark.parametrize(
     ("elements", "sentence"),
     [

@@ -105,13 +105,6 @@ def test_folders(tmp_path: Path) -> None:
     assert "2 loops" in refusal(one)
 
 
-def test_a_dicomdir_points_to_its_folder() -> None:
-    import pydicom
-
-    folder = Path(pydicom.__file__).parent / "data" / "test_files" / "dicomdirtests"
-    assert "DICOMDIR" in refusal(folder / "DICOMDIR")
-
-
 def test_progress_and_cancel(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     path = make.write_dicom(tmp_path / "loop", make.sector_frames())

@@ -241,8 +241,8 @@ def test_png_folders_replace_only_their_own_kind(tmp_path: Path, small_loop: Cin
 
 
 def test_what_cannot_be_written_is_said(tmp_path: Path, small_loop: CineLoop) -> None:
-    with pytest.raises(OutputError, match="DICOM is not possible yet"):
-        write(small_loop, tmp_path / "out.dcm")
+    with pytest.raises(OutputError, match="no DICOM encoding"):
+        write(small_loop, tmp_path / "out.dcm", options=WriteOptions(dicom_encoding="zip"))
     with pytest.raises(OutputError, match="not a known output"):
         write(small_loop, tmp_path / "out.wmv")
     with pytest.raises(OutputError, match="does not exist"):

@@ -1,8 +1,7 @@
-"""Export and batch through the dialogs and the real worker: what is written is read again."""
+"""Export through the dialog and the real worker: what is written is read again."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,17 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QMainWindow, QMessageBox
 
 from echoq_desktop.engine import Engine
 from echoq_desktop.export import files, progress
-from echoq_desktop.export.dialogs import BatchDialog, ExportDialog
+from echoq_desktop.export.dialogs import ExportDialog
 from echoq_desktop.export.formats import FORMATS, with_format
 from echoq_desktop.export.progress import TimeLeft, time_left_text
 from echoq_desktop.session import Session
 from echoq_models.cine import read
-from echoq_models.runtime.batch import SUMMARY
 from tests.make_files import sector_frames
 
 SIZE = (48, 64)
@@ -68,7 +65,7 @@ def dialog(session: Session, window: QMainWindow, qtbot: Any) -> ExportDialog:
     return made
 
 
-def choose(dialog: ExportDialog | BatchDialog, suffix: str) -> None:
+def choose(dialog: ExportDialog, suffix: str) -> None:
     """Choose a format by its suffix."""
     dialog.format.setCurrentIndex([each.suffix for each in FORMATS].index(suffix))
 
@@ -89,7 +86,7 @@ def test_the_suggested_name_follows_loop_and_format(dialog: ExportDialog, tmp_pa
     for each in FORMATS:
         choose(dialog, each.suffix)
         names.append(dialog.output().name)
-    assert names == [f"apical_denoised{suffix}" for suffix in (".mp4", ".avi", ".gif", "", ".npz")]
+    assert names == [f"apical_denoised{suffix}" for suffix in (".mp4", ".avi", ".dcm", ".gif", "", ".npz")]
     assert with_format(Path("1.2.840.113"), FORMATS[0]).name == "1.2.840.113.mp4"
 
 
@@ -200,113 +197,6 @@ def test_methods_without_weights_are_shown_and_cannot_be_chosen(dialog: ExportDi
         assert missing == (dialog.method.itemData(place) is None)
     lacking = [name for name, facts in session.methods.items() if facts["missing"]]
     assert len([1 for place in range(dialog.method.count()) if dialog.method.itemData(place) is None]) == len(lacking)
-
-
-@pytest.fixture
-def batch(session: Session, window: QMainWindow, qtbot: Any, tmp_path: Path) -> BatchDialog:
-    """The batch dialog on an empty folder, writing npz by the quick denoiser."""
-    made = BatchDialog(session, window)
-    qtbot.addWidget(made)
-    made.show()
-    (tmp_path / "in").mkdir()
-    made.folder.setText(str(tmp_path / "in"))
-    made.target.setText(str(tmp_path / "out"))
-    made.method.setCurrentIndex(made.method.findData("darken"))
-    choose(made, ".npz")
-    return made
-
-
-def run(batch: BatchDialog, qtbot: Any, timeout_s: float = 60) -> None:
-    """Press Start and wait for the end."""
-    qtbot.mouseClick(batch.start_button, Qt.MouseButton.LeftButton)
-    assert batch.running
-    qtbot.waitUntil(lambda: not batch.running, timeout=int(1000 * timeout_s))
-
-
-def test_a_batch_goes_on_past_a_bad_file_and_names_it(batch: BatchDialog, qtbot: Any, tmp_path: Path) -> None:
-    for name in ("a", "c/b"):
-        loop_file(tmp_path / "in" / f"{name}.npz")
-    (tmp_path / "in" / "broken.dcm").write_bytes(b"\0" * 500)
-    run(batch, qtbot)
-    assert batch.table.counts()["done"] == 2 and batch.table.counts()["failed"] == 1
-    reason = batch.table.reasons()["broken.dcm"]
-    assert "broken.dcm" in reason and len(reason.splitlines()) == 1
-    for name in ("a", "c/b"):
-        source, written = read(tmp_path / "in" / f"{name}.npz"), read(tmp_path / "out" / f"{name}.npz")
-        np.testing.assert_array_equal(written.frames, source.frames // 2)
-    with (tmp_path / "out" / SUMMARY).open(newline="", encoding="utf-8") as file:
-        states = {row["file"]: (row["state"], row["reason"]) for row in csv.DictReader(file)}
-    assert states["broken.dcm"] == ("failed", reason) and states["a.npz"][0] == "done"
-    assert SUMMARY in batch.summary.text() and "2 done, 1 failed" in batch.summary.text()
-    batch.copy_button.click()
-    assert f"broken.dcm\tfailed\t{reason}" in QGuiApplication.clipboard().text()
-
-
-def test_skip_leaves_results_and_overwrite_renews_them(batch: BatchDialog, qtbot: Any, tmp_path: Path) -> None:
-    loop_file(tmp_path / "in" / "a.npz")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "a.npz").write_bytes(b"mine")
-    run(batch, qtbot)
-    assert batch.table.counts()["skipped"] == 1 and (tmp_path / "out" / "a.npz").read_bytes() == b"mine"
-    batch.overwrite.click()
-    run(batch, qtbot)
-    assert batch.table.counts()["done"] == 1 and len(read(tmp_path / "out" / "a.npz")) == 6
-
-
-def test_a_batch_cancelled_half_way_leaves_only_whole_files(
-    batch: BatchDialog, session: Session, qtbot: Any, tmp_path: Path
-) -> None:
-    for number in range(6):
-        loop_file(tmp_path / "in" / f"loop{number}.npz", frames=12, seed=number)
-    batch.method.setCurrentIndex(batch.method.findData("slow"))
-    qtbot.mouseClick(batch.start_button, Qt.MouseButton.LeftButton)
-    assert batch.progress is not None and progress.running() == ["Batch export of in"]
-    assert not batch.choices.isEnabled() and batch.isVisible()
-
-    def inside_the_third() -> bool:
-        counts = batch.table.counts()
-        item = batch.table.item(2, 1)
-        return counts["done"] == 2 and item is not None and item.text().startswith("frame")
-
-    qtbot.waitUntil(inside_the_third, timeout=30_000)
-    assert 0 < batch.progress.bar.value() < batch.progress.bar.maximum() and batch.progress.time.text()
-    qtbot.mouseClick(batch.progress.cancel_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: not batch.running, timeout=15_000)
-    assert "Cancelled" in batch.summary.text()
-    written = sorted(path.name for path in (tmp_path / "out").iterdir() if path.name != SUMMARY)
-    assert written == [f"loop{number}.npz" for number in range(batch.table.counts()["done"])]
-    assert 2 <= len(written) < 6
-    for name in written:
-        np.testing.assert_array_equal(read(tmp_path / "out" / name).frames, read(tmp_path / "in" / name).frames // 2)
-    assert batch.table.counts()["running"] == 0
-    session.set_frame(3)  # the window is as usable as before
-    assert session.frame == 3
-
-
-def test_a_running_batch_is_not_lost_by_closing_the_dialog(
-    batch: BatchDialog, qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loop_file(tmp_path / "in" / "long.npz", frames=60)
-    batch.method.setCurrentIndex(batch.method.findData("slow"))
-    qtbot.mouseClick(batch.start_button, Qt.MouseButton.LeftButton)
-    monkeypatch.setattr(batch, "_agrees_to_cancel", lambda: False)
-    assert not batch.close() and batch.running
-    monkeypatch.setattr(batch, "_agrees_to_cancel", lambda: True)
-    assert batch.close()
-    qtbot.waitUntil(lambda: not batch.running, timeout=15_000)
-    assert not (tmp_path / "out" / "long.npz").exists()
-
-
-def test_batch_says_what_is_missing(batch: BatchDialog, tmp_path: Path) -> None:
-    batch.target.setText(str(tmp_path / "in"))
-    assert not batch.start_button.isEnabled() and "another folder" in batch.notes.sentences()[0]
-    batch.folder.setText(str(tmp_path / "nowhere"))
-    assert "does not exist" in batch.notes.sentences()[0]
-
-
-def test_an_empty_folder_is_told_in_one_sentence(batch: BatchDialog, qtbot: Any) -> None:
-    run(batch, qtbot)
-    assert "there is no loop in this folder" in batch.summary.text()
 
 
 def test_time_left_follows_the_speed_of_late() -> None:

@@ -26,6 +26,7 @@ from echoq_desktop.export.progress import JobProgress
 from echoq_desktop.help import AboutDialog, CrashDialog, ShortcutsDialog
 from echoq_desktop.panels.gcnr_curve import GcnrCurve
 from echoq_desktop.panels.loop_info import LoopPanel
+from echoq_desktop.panels.noise import NoisePanel
 from echoq_desktop.panels.quality import QualityPanel
 from echoq_desktop.panels.regions import RegionsPanel
 from echoq_desktop.session import Session
@@ -34,6 +35,7 @@ CONTROLS = (QAbstractButton, QComboBox, QSlider, QLineEdit, QListWidget, QTableW
 MAKERS: dict[str, Callable[[Session, QMainWindow], QWidget]] = {
     "quality": lambda session, _: QualityPanel(session),
     "regions": lambda session, _: RegionsPanel(session),
+    "noise": lambda session, _: NoisePanel(session),
     "loop": lambda session, _: LoopPanel(session),
     "export": ExportDialog,
     "batch": BatchDialog,

@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from echoq_models import resources
 from echoq_models.denoise import registry
 from echoq_models.errors import InputError, OutputError, WeightsError
-from echoq_models.runtime.batch import SUMMARY, find_loops, holds_only_stills, plan
+from echoq_models.runtime.batch import PAGE, SUMMARY, find_loops, holds_only_stills, plan
 from echoq_models.runtime.jobs import BatchEvent, BatchOptions, batch
+from tests.make_files import write_dicomdir
 from tests.runtime.halving import Halving
 
+BESIDE = ["echoq-batch.sqlite", SUMMARY, PAGE]
 HALVE = BatchOptions(method="halving", suffix=".npz", existing="overwrite")
 
 
@@ -83,7 +86,7 @@ def test_one_bad_file_does_not_stop_the_rest(folder: Path, tmp_path: Path) -> No
     reason = report.of("failed")[0].reason
     assert reason and "broken.dcm" in reason
     written = sorted(names([path for path in out.rglob("*") if path.is_file()], out))
-    assert written == ["deep/er/1.2.840.113.npz", SUMMARY, "good.npz", "stills.npz"]
+    assert written == ["deep/er/1.2.840.113.npz", *BESIDE, "good.npz", "stills.npz"]
     with np.load(out / "good.npz") as result, np.load(folder / "good.npz") as source:
         assert np.array_equal(result["frames"], source["frames"] // 2)
     with report.summary.open(encoding="utf-8", newline="") as file:
@@ -116,7 +119,7 @@ def test_cancel_half_way_leaves_only_whole_files(folder: Path, tmp_path: Path, h
     assert report.exit_code == 130
     assert [event.state for event in report.files] == ["failed", "done"]
     files = sorted(names([path for path in out.rglob("*") if path.is_file()], out))
-    assert files == ["deep/er/1.2.840.113.npz", SUMMARY]
+    assert files == ["deep/er/1.2.840.113.npz", *BESIDE]
     with np.load(out / "deep/er/1.2.840.113.npz") as whole:
         assert len(whole["frames"]) == 3
 
@@ -169,3 +172,19 @@ def test_nothing_to_do_is_said_at_once(
     with pytest.raises(WeightsError):
         batch(folder, tmp_path / "out", HALVE)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_dicomdir_lists_is_a_batch(tmp_path: Path) -> None:
+    disc = tmp_path / "disc"
+    (disc / "IMAGES").mkdir(parents=True)
+    for name in ("IM1", "IM2", "REPORT"):
+        shutil.copy(resources.sample()[0], disc / "IMAGES" / name)
+    listed = [("IMAGE", ("IMAGES", name)) for name in ("IM2", "IM1", "IM3")]
+    dicomdir = write_dicomdir(disc / "DICOMDIR", listed)
+    report = batch(dicomdir, tmp_path / "out", HALVE)
+    assert [(event.file, event.state) for event in report.files] == [("IMAGES/IM2", "done"), ("IMAGES/IM1", "done")]
+    assert len(report.notes) == 1 and "IM3" in report.notes[0]
+    assert sorted(names([*(tmp_path / "out" / "IMAGES").iterdir()], tmp_path / "out")) == [
+        "IMAGES/IM1.npz",
+        "IMAGES/IM2.npz",
+    ]

@@ -134,7 +134,7 @@ def test_the_checkpoint_fits_name_for_name_and_shape_for_shape() -> None:
 def test_an_imported_checkpoint_computes_what_the_release_describes_and_can_be_chosen(tmp_path: Path) -> None:
     assert "no weights called 'deeplab'" in str(available("deeplab"))
     state = released_layout()
-    entry = upstream.import_file(checkpoint(tmp_path / "deeplabv3_resnet50_random.pt", state))
+    (entry,) = upstream.import_file(checkpoint(tmp_path / "deeplabv3_resnet50_random.pt", state))
     assert entry.name == "deeplab" and entry.card is not None and entry.card.output == "lv"
     assert entry.card.title == networks()["deeplab"] == "DeepLabV3 (EchoNet-Dynamic)"
     assert available("deeplab") is None

@@ -120,6 +120,9 @@ DAMAGES = {
     ),
     "its output is 'sound'": lambda path: restamp(path, output="sound"),
     "its 'figures' is a list": lambda path: restamp(path, figures=[]),
+    "noise channels 'global' are not numbers": lambda path: restamp(
+        path, noise_channels={"global": {"b4.conv1:0": "-"}}
+    ),
     "is for 'other'": lambda path: restamp(path, name="other"),
 }
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
+import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +159,8 @@ def test_a_batch_reports_each_file_and_goes_on_past_a_bad_one(heard: Recorder, f
     assert files(heard, job, "failed") == ["c.dcm"]
     reasons = [news["reason"] for _, news in heard.all("file_event", job) if news["state"] == "failed"]
     assert len(reasons) == 1 and "c.dcm" in reasons[0]
-    assert set(names(output)) == {"a.npz", "b.npz", "d.npz", "e.npz", Path(report["summary"]).name}
+    beside = {"echoq-batch.sqlite", Path(report["summary"]).name, Path(report["page"]).name}
+    assert set(names(output)) == {"a.npz", "b.npz", "d.npz", "e.npz", *beside}
     np.testing.assert_array_equal(np.load(output / "b.npz")["frames"], np.load(folder / "b.npz")["frames"] // 2)
 
 
@@ -203,3 +207,41 @@ def test_a_loop_that_brings_the_worker_down_does_not_end_the_batch(start: Start,
     assert [news["file"] for news in failed] == ["b_long.npz"] and "stopped the worker" in failed[0]["reason"]
     assert [name for name in names(output) if name.endswith(".npz")] == ["a_short.npz", "c_short.npz"]
     assert [name for name in names(output) if name.startswith(".")] == []
+
+
+def test_a_batch_goes_on_where_a_dead_worker_was(start: Start, tmp_path: Path, output: Path) -> None:
+    heard = start()
+    loops = tmp_path / "loops"
+    loops.mkdir()
+    for index in range(6):
+        npz(loops / f"{index}.npz", 8, 40 + 20 * index)
+    job = heard.engine.batch(loops, output, BatchOptions(method="slow", suffix=".npz", existing="overwrite"))
+    for deaths, done in ((1, 1), (2, 4)):  # the second while others are in work: no file is to blame
+        heard.until(lambda done=done: len(files(heard, job, "done")) >= done)
+        heard.kill()
+        heard.until(lambda deaths=deaths: len(heard.all("restarted")) == deaths)
+    assert heard.end(job, 60)[0] == "finished"
+    assert sorted(files(heard, job, "done")) == [f"{index}.npz" for index in range(6)]
+    assert not files(heard, job, "failed")
+    for index in range(6):
+        written = np.load(output / f"{index}.npz")["frames"]
+        np.testing.assert_array_equal(written, np.load(loops / f"{index}.npz")["frames"] // 2)
+    with closing(sqlite3.connect(output / "echoq-batch.sqlite")) as data:
+        assert {made for (made,) in data.execute("SELECT made FROM loops")} == {1}
+    assert [name for name in names(output) if name.startswith(".")] == []
+
+
+def test_panes_have_all_the_time_while_a_batch_rests(heard: Recorder, heart: Path, folder: Path, output: Path) -> None:
+    job = heard.engine.batch(folder, output, BatchOptions(method="slow", suffix=".npz"))
+    heard.until(lambda: files(heard, job, "done"))
+    heard.engine.pause(job, True)
+    opened = heard.open(heart)
+    before = len(heard.all("file_event", job))
+    started = time.monotonic()
+    pane = heard.engine.denoise(opened.loop_id, "slow", Settings(), 0)  # 30 frames of 0.05 s
+    assert heard.end(pane, 10)[0] == "finished"
+    assert time.monotonic() - started < 2.4  # with half of the time it would take 3 s
+    assert len(heard.all("file_event", job)) - before <= 1
+    heard.engine.pause(job, False)
+    assert heard.end(job, 40)[0] == "finished"
+    assert files(heard, job, "done") == ["a.npz", "b.npz", "d.npz", "e.npz"]

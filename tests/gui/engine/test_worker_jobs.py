@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 
 from echoq_desktop.worker_jobs import Blame, Job
 from echoq_models.denoise.base import Settings
+from echoq_models.runtime.batch_types import DONE_ALREADY
 from echoq_models.runtime.jobs import BatchOptions
 
 
@@ -28,14 +28,20 @@ def test_a_segmentation_goes_to_the_cpu_too_and_is_named_when_it_is_given_up() -
 def test_a_batch_leaves_out_the_file_and_lives() -> None:
     job = Job(1, "batch", {"output": "out", "options": asdict(BatchOptions())}, what="loops")
     blame = Blame()
-    running = {"file": "b.dcm", "output": "b.mp4", "state": "running"}
-    assert job.note_file({"file": "a.dcm", "output": "a.mp4", "state": "done"})
-    for _ in range(3):
-        assert job.note_file(running) and job.target == Path("out/b.mp4")
-        assert blame.job(job) is None
-        assert not job.note_file({"file": "a.dcm", "output": "a.mp4", "state": "skipped"})  # an echo, not news
-    assert [name for name, _ in job.content["options"]["leave_out"]] == ["b.dcm"]
-    assert job.content["options"]["settings"]["device"] == "cpu" and job.target is None
+    options = job.content["options"]
+    assert job.note_file({"file": "a.dcm", "state": "done"})
+    for name in ("b.dcm", "c.dcm", "d.dcm"):
+        assert job.note_file({"file": name, "state": "running"})
+    assert job.note_file({"file": "d.dcm", "state": "done"})
+    assert blame.job(job) is None
+    assert options["alone"] == ("b.dcm", "c.dcm") and options["leave_out"] == ()
+    assert not job.note_file({"file": "a.dcm", "state": "skipped"})  # an echo, not news
+    found = {"file": "c.dcm", "state": "skipped", "reason": DONE_ALREADY}
+    assert job.note_file(found) and found["state"] == "done"  # it was written just before the death
+    assert job.note_file({"file": "b.dcm", "state": "running"})
+    assert blame.job(job) is None
+    assert [name for name, _ in options["leave_out"]] == ["b.dcm"]
+    assert options["settings"]["device"] == "cpu"  # the second death of the job
 
 
 def test_a_worker_that_dies_loading_torch_gets_the_cpu_then_no_torch() -> None:
