@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    import torch
+from training import cli_generative
+from training.cli_options import (
+    Config,
+    DeviceOption,
+    Frames,
+    Minutes,
+    Output,
+    Start,
+    Steps,
+    clear_errors,
+    device_of,
+    read_or_refuse,
+)
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -20,15 +30,6 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 @app.callback()
 def root() -> None:
     """Rebuild EchoQ's models."""
-
-
-Config = Annotated[Path, typer.Option(exists=True, dir_okay=False, help="Recipe (TOML).")]
-Output = Annotated[Path | None, typer.Option("-o", "--output", help="Run folder; runs/NAME by default.")]
-Minutes = Annotated[float | None, typer.Option(help="End after so many minutes of training.")]
-Steps = Annotated[int | None, typer.Option(help="End after so many steps.")]
-Frames = Annotated[int | None, typer.Option(help="Size of the pool of phantom frames.")]
-Start = Annotated[str | None, typer.Option("--from", help="Weights to begin from (fine-tuning); by default none.")]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
 @app.command()
@@ -41,15 +42,21 @@ def denoiser(
     start: Start = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Train a denoiser on the phantom and write its weights and card into the run folder."""
+    """Train a denoiser and write its weights and card into the run folder: on the phantom, or with a recipe of the
+    generative pipeline on the pairs in the run folder."""
+    if cli_generative.is_pipeline(config):
+        if frames is not None:
+            raise typer.BadParameter("pairs are counted in the recipe", param_hint="--frames")
+        cli_generative.pair_denoiser(config, output, minutes, steps, start, device)
+        return
     from training import denoiser as stage
     from training import distributed
     from training.publish import publish
 
     recipe = _recipe(stage.read_recipe, config, minutes, steps, frames)
     folder = output or Path("runs") / recipe.name
-    with _clear_errors():
-        model = stage.train(recipe, folder, _device(device), start=start)
+    with clear_errors():
+        model = stage.train(recipe, folder, device_of(device), start=start)
     if distributed.rank() == 0:
         print(f"weights: {publish(model, recipe, folder, config, start)}")
 
@@ -79,9 +86,9 @@ def segmenter(
         raise typer.BadParameter("an archive needs both its kind and its folder: --data KIND FOLDER")
     recipe = _recipe(stage.read_recipe, config, minutes, steps, frames)
     folder = output or Path("runs") / recipe.name
-    with _clear_errors():
+    with clear_errors():
         opened = open_archive(data, archive) if data is not None and archive is not None else None
-        model = stage.train(recipe, folder, _device(device), start=start, archive=opened)
+        model = stage.train(recipe, folder, device_of(device), start=start, archive=opened)
     if distributed.rank() == 0:
         print(f"weights: {publish(model, recipe, folder, config, start, output='lv', archive=data)}")
 
@@ -90,28 +97,13 @@ def _recipe(
     read: Callable[[Path], Any], path: Path, minutes: float | None, steps: int | None, frames: int | None
 ) -> Any:
     """The recipe with what the command line changes in it."""
-    try:
-        recipe = read(path)
-    except (TypeError, ValueError) as error:  # ValueError: not TOML, or not text
-        raise typer.BadParameter(f"{path} is not a recipe: {error}", param_hint="--config") from None
+    recipe = read_or_refuse(read, path)
     changes = {k: v for k, v in (("minutes", minutes), ("steps", steps)) if v is not None}
     recipe = dataclasses.replace(recipe, train=dataclasses.replace(recipe.train, **changes))
     if frames is not None:
         shard = min(recipe.data.shard, frames)
         recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, frames=frames, shard=shard))
     return recipe
-
-
-@contextmanager
-def _clear_errors() -> Iterator[None]:
-    """What a person can mend is said in one sentence, and the exit code is the error's."""
-    from echoq_models.errors import EchoQError
-
-    try:
-        yield
-    except EchoQError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(error.exit_code) from None
 
 
 @app.command()
@@ -241,7 +233,7 @@ def evaluate(
     from training import evaluate as stage
     from training.publish import add_figures
 
-    with _clear_errors():
+    with clear_errors():
         name = store.read_card(card).name if card is not None else ""
         sizes = stage.QUICK if quick else stage.Sizes()
         report = stage.evaluate(weights or [], output, sizes, real=real, clear=clear or [])
@@ -273,18 +265,18 @@ def evaluate_lv(
     from training.publish import add_figures
 
     plan = stage.Plan(loops=8, frames=2, nulls=3) if quick else stage.Plan()
-    with _clear_errors():
+    with clear_errors():
         figures = stage.evaluate(weights, output, plan, real, without or [])
         if card is not None:
             add_figures(card, figures)
 
 
-def _device(name: str) -> torch.device:
-    import torch
-
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+app.command()(cli_generative.frames)
+app.command()(cli_generative.gan)
+app.command()(cli_generative.encoder)
+app.command()(cli_generative.channels)
+app.command()(cli_generative.pairs)
+app.command("all")(cli_generative.all_stages)
 
 
 def main() -> None:

@@ -74,3 +74,12 @@ def average_buffers(buffers: Iterable[Tensor]) -> None:
         if buffer.is_floating_point():
             distributed.all_reduce(buffer)
             buffer /= world()
+
+
+def mean(number: float, device: torch.device) -> float:
+    """The mean of `number` over the processes."""
+    if not distributed.is_initialized():
+        return number
+    total = torch.tensor([number], device=device, dtype=torch.float64)
+    distributed.all_reduce(total)
+    return float(total) / world()

@@ -86,21 +86,28 @@ class Trainer:
         warm = min(1.0, (self.step + 1) / self.config.warmup)
         return self.config.lr * warm * 0.5 * (1 + math.cos(math.pi * self.progress()))
 
-    def run(self, batches: Iterator[Batch], loss: Loss[Batch], say: Callable[[str], None] = print) -> None:
-        """Train until the schedule ends. loss: (model, batch) -> (scalar, figures to log)."""
+    def run(
+        self,
+        batches: Iterator[Batch],
+        loss: Loss[Batch],
+        say: Callable[[str], None] = print,
+        after: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        """Train until the schedule ends. loss: (model, batch) -> (scalar, figures to log).  after: told each entry of
+        the log, in the process that writes it."""
         saved = time.monotonic()
         window: list[dict[str, float]] = []
         self.model.train()
         while self.progress() < 1.0:
             window.append(self._step(batches, loss))
             if self.step % self.config.log_every == 0:
-                self._log(window, say)
+                self._log(window, say, after)
                 window = []
             if distributed.rank() == 0 and time.monotonic() - saved > self.config.save_every_s:
                 self.save()
                 saved = time.monotonic()
         if window:  # so that a run of a few steps has an entry too
-            self._log(window, say)
+            self._log(window, say, after)
         distributed.average_buffers(self.average.buffers())
         if distributed.rank() == 0:
             self.save()
@@ -124,7 +131,12 @@ class Trainer:
         self.seconds += spent
         return figures
 
-    def _log(self, window: list[dict[str, float]], say: Callable[[str], None]) -> None:
+    def _log(
+        self,
+        window: list[dict[str, float]],
+        say: Callable[[str], None],
+        after: Callable[[dict[str, Any]], None] | None,
+    ) -> None:
         """One line of means over the steps since the last one; of the first process, if there are several."""
         if distributed.rank() > 0:
             return
@@ -138,6 +150,8 @@ class Trainer:
         with (self.folder / "log.jsonl").open("a") as log:
             log.write(json.dumps(entry) + "\n")
         say(" ".join(f"{k}={v}" for k, v in entry.items()))
+        if after is not None:
+            after(entry)
 
     def save(self) -> None:
         """Checkpoint: weights, averaged weights and optimiser moments as safetensors, counters as JSON beside it."""

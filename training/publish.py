@@ -42,6 +42,11 @@ LIMITS = {
         "at one frame at a time and has seen no contrast agent and no colour Doppler. Inspect its results beside the "
         "original."
     ),
+    "pairs": (
+        "Trained on pairs of pictures that a generator drew, clean and with its noise channels turned up. It knows "
+        "only hearts and haze that the generator knows, and what it gives back was never checked against a patient's "
+        "heart without haze. It looks at one frame at a time. Inspect its results beside the original."
+    ),
     "lv": (
         "Made for apical four-chamber views with the apex up. It outlines what looks like a left ventricle and says "
         "how sure it is; in strong haze it outlines what is likely there, not what can be seen. It has seen no "
@@ -59,15 +64,17 @@ def publish(
     *,
     output: str = "gain",
     archive: str | None = None,
+    pairs: str | None = None,
 ) -> Path:
     """Write `folder`/NAME.safetensors (fp16) and its card NAME.json; returns the path of the weights.
 
     start: name of the weights that the training began from.  output: the card's.  archive: what it was trained on
-    besides the phantom. `python -m training evaluate --card` adds the figures.
+    besides the phantom.  pairs: what it was trained on instead, if a generator drew it. `python -m training evaluate
+    --card` adds the figures.
     """
     last = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
     begun = f", begun from the weights {start!r}" if start else ""
-    phantom = f"EchoQ physics phantom, pool of {recipe.data.frames} frames, seed {recipe.data.seed}"
+    phantom = pairs or f"EchoQ physics phantom, pool of {recipe.data.frames} frames, seed {recipe.data.seed}"
     card = store.Card(
         name=recipe.name,
         title=recipe.title,
@@ -78,7 +85,7 @@ def publish(
         trained=f"{datetime.now(UTC):%Y-%m-%d}, {last['step']} steps of {recipe.train.batch} frames{begun}",
         figures={},
         intended_use=INTENDED_USE,
-        limits=LIMITS[output],
+        limits=LIMITS["pairs" if pairs else output],
         licence="Apache-2.0" if archive is None else "for whoever may use the archive it was trained on",
     )
     path = folder / f"{recipe.name}.safetensors"

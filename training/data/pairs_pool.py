@@ -1,0 +1,99 @@
+"""The pairs that a generator drew, as a denoiser's training examples.
+
+Shards hold the same fields as the phantom's (see `phantom_pool`): target is the clean picture, change what takes the
+noisy one nearer to it by darkening alone, min(0, max(clean - noisy, floor)), and confidence the share of the wanted
+darkening that the change is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from echoq_models.errors import InputError
+from training.data import phantom_pool
+from training.data.phantom_pool import CHANGE_SCALE, PoolConfig, TrainingBatch
+from training.data.pool import Pool
+
+SIDE = 256  # pixels: what denoising networks work on
+
+
+def sectors(grey: NDArray[np.uint8], least: int = 12, part: float = 0.01) -> NDArray[np.bool_]:
+    """The sector of clean pictures uint8 (N, side, side): the convex hull of what is not black once speckle is smoothed
+    away, specks smaller than `part` of the picture left out. bool, the same shape."""
+    found = np.zeros(grey.shape, dtype=np.uint8)
+    for picture, mask in zip(grey, found, strict=True):
+        smooth = cv2.GaussianBlur(picture, (0, 0), len(picture) / 128)
+        pieces, _ = cv2.findContours((smooth > least).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        large = [piece for piece in pieces if cv2.contourArea(piece) >= part * picture.size]
+        if large:
+            cv2.fillConvexPoly(mask, cv2.convexHull(np.concatenate(large)), 1)
+    return found.astype(bool)
+
+
+def as_arrays(clean: Tensor, noisy: Tensor, floor: float) -> dict[str, NDArray[np.uint8]]:
+    """A shard of pairs, float32 (N, 1, side, side) in [0, 1] each.
+
+    Whatever varies faster than haze does, such as speckle that moved, would ask for a change of its own: the
+    difference is smoothed first, over a 64th of the side.
+    """
+    both = [p.mul(255).round().to(torch.uint8).numpy() for p in (clean, noisy)]
+    sector = sectors(both[0][:, 0])[:, None]
+    wanted = torch.from_numpy(_smooth((clean - noisy).numpy(), sector)).clamp_max(0)
+    change = wanted.clamp_min(floor)
+    sure = torch.where(wanted < 0, change / wanted.clamp_max(-1e-6), torch.ones_like(wanted)).clamp(0, 1)
+    return {
+        "noisy": both[1] * sector,
+        "target": both[0] * sector,
+        "change": (-CHANGE_SCALE * change).clamp(0, 255).round().to(torch.uint8).numpy() * sector,
+        "confidence": sure.mul(255).round().to(torch.uint8).numpy() * sector,
+        "sector": sector.astype(np.uint8),
+    }
+
+
+def _smooth(change: NDArray[np.float32], sector: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """(N, 1, side, side) smoothed within the sector."""
+    inside = sector.astype(np.float32)
+    sigma = change.shape[-1] / 64
+    out = np.empty_like(change)
+    for i in range(len(change)):
+        amount, share = (cv2.GaussianBlur(x, (0, 0), sigma) for x in (change[i, 0] * inside[i, 0], inside[i, 0]))
+        out[i, 0] = amount / np.maximum(share, 1e-3)
+    return out
+
+
+def open_pool(folder: Path, config: PoolConfig) -> Pool:
+    """The pairs in `folder` (RUN/pairs/stills). Raises InputError when there are none."""
+    shards = sorted(folder.glob("shard_*"))
+    if not shards:
+        raise InputError(f"There are no pairs in {folder}: run `python -m training pairs` first.")
+    size = len(np.load(shards[0] / "noisy.npy", mmap_mode="r"))
+    pool = Pool(folder, dataclasses.replace(config, frames=size * len(shards), shard=size), draw=None)
+    pool.refresh()
+    return pool
+
+
+def batches(
+    pool: Pool, size: int, seed: int, device: torch.device, config: PoolConfig, output: str, side: int = SIDE
+) -> Iterator[TrainingBatch]:
+    """Random batches without end, varied as the phantom's are and brought to `side` pixels.
+
+    output: "image" asks for the clean picture, "gain" for the noisy one plus the change.
+    """
+    for batch in phantom_pool.batches(pool, size, seed, device, config):
+        maps = [getattr(batch, field.name) for field in dataclasses.fields(TrainingBatch)]
+        if batch.noisy.shape[-1] != side:
+            maps = [F.interpolate(m, size=(side, side), mode="bilinear", align_corners=False) for m in maps]
+        noisy, target, change, confidence, sector = maps
+        sector = (sector > 0.5).float()
+        if output == "gain":
+            target = (noisy + change).clamp(0, 1)
+        yield TrainingBatch(noisy * sector, target * sector, change * sector, confidence * sector, sector)
