@@ -44,7 +44,10 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchDialog", "ExportDialog"]
 
-CAPTION_NOTE = 'Everything exported is captioned "denoised, research use", exact files in their metadata.'
+CAPTION_NOTE = (
+    'Every export says in a caption (exact files in their metadata) what was computed: "denoised, research use" or '
+    '"simulated noise, research use".'
+)
 
 
 LOOK_NOTE = (
