@@ -112,7 +112,7 @@ def test_the_small_size_is_small_and_quick() -> None:
         network(x)
         times = []
         for _ in range(5):
-            begun = time.perf_counter()
+            begun = time.process_time()
             network(x)
-            times.append(time.perf_counter() - begun)
-    assert min(times) < 0.1
+            times.append(time.process_time() - begun)
+    assert min(times) < 0.4  # seconds of all cores; a quarter of it when nothing else runs
