@@ -12,6 +12,7 @@ import typer
 from training.cli_options import Config, DeviceOption, Minutes, Output, Steps, clear_errors, device_of, read_or_refuse
 
 if TYPE_CHECKING:
+    from training.loop import TrainConfig
     from training.pipeline import PipelineConfig
 
 
@@ -58,6 +59,13 @@ def gan(
             print(f"weights: {publish(trainer, recipe, folder, config)}")
 
 
+def _ended(train: TrainConfig, minutes: float | None, steps: int | None) -> TrainConfig:
+    """The same training with an end that was given on the command line."""
+    given = (("minutes", minutes), ("steps", steps))
+    changes: dict[str, Any] = {name: value for name, value in given if value is not None}
+    return dataclasses.replace(train, **changes)
+
+
 def encoder(
     config: Config,
     output: Output = None,
@@ -71,9 +79,7 @@ def encoder(
     from training.encoder_weights import publish
 
     recipe = _recipe(config)
-    given = (("minutes", minutes), ("steps", steps))
-    changes: dict[str, Any] = {name: value for name, value in given if value is not None}
-    recipe = dataclasses.replace(recipe, encoder_train=dataclasses.replace(recipe.encoder_train, **changes))
+    recipe = dataclasses.replace(recipe, encoder_train=_ended(recipe.encoder_train, minutes, steps))
     folder, place = _folder(recipe, output), device_of(device)
     with clear_errors():
         network = stage.train(recipe, folder, place)
@@ -116,9 +122,7 @@ def pair_denoiser(
     from training import pair_denoiser as stage
 
     recipe = _recipe(config)
-    given = (("minutes", minutes), ("steps", steps))
-    changes: dict[str, Any] = {name: value for name, value in given if value is not None}
-    recipe = dataclasses.replace(recipe, denoiser_train=dataclasses.replace(recipe.denoiser_train, **changes))
+    recipe = dataclasses.replace(recipe, denoiser_train=_ended(recipe.denoiser_train, minutes, steps))
     folder = _folder(recipe, output)
     with clear_errors():
         model = stage.train(recipe, folder, device_of(device), start=start)

@@ -18,14 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from echoq_models.errors import InputError
-from echoq_models.files import replacing
 from echoq_models.generative.stylegan2 import Generator, GeneratorConfig
-from training import distributed, gan_losses
+from training import checkpoint, distributed, gan_losses
 from training.curves import Curves
 from training.data.frames import FrameStore
 from training.discriminator import Discriminator, DiscriminatorConfig
@@ -189,38 +186,25 @@ class GanTrainer:
         """Checkpoint: networks, optimiser moments and the mean path length, counters in the metadata."""
         tensors = {f"{name}.{k}": v for name, net in self._networks().items() for k, v in net.state_dict().items()}
         for name, optimizer in self.optimizers.items():
-            for i, state in optimizer.state_dict()["state"].items():
-                tensors |= {f"adam.{name}.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
+            tensors |= checkpoint.moments(optimizer, f"adam.{name}.")
         tensors["path_mean"] = self.path_mean
-        tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-        meta = {"step": str(self.step), "seconds": str(self.seconds)}
-        with replacing(self.folder / "checkpoint.safetensors") as new:
-            save_file(tensors, new, metadata=meta)
+        checkpoint.write(self.folder, tensors, self.step, self.seconds)
 
     def _resume(self) -> None:
-        path = self.folder / "checkpoint.safetensors"
-        if not path.exists():
+        found = checkpoint.read(self.folder, self.device)
+        if found is None:
             return
-        with safe_open(path, framework="pt") as f:
-            meta = f.metadata()
-        tensors = load_file(path, device=str(self.device))
-
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-
+        tensors, step, seconds = found
         try:
             for name, network in self._networks().items():
-                network.load_state_dict(part(f"{name}."))
+                network.load_state_dict(checkpoint.below(tensors, f"{name}."))
         except RuntimeError:
+            path = self.folder / checkpoint.NAME
             raise InputError(f"{path} is of another recipe: remove it or choose another folder.") from None
         for name, optimizer in self.optimizers.items():
-            state: dict[int, dict[str, Tensor]] = {}
-            for key, value in part(f"adam.{name}.").items():
-                index, what = key.split(".")
-                state.setdefault(int(index), {})[what] = value.cpu() if what == "step" else value
-            optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+            checkpoint.restore(optimizer, tensors, f"adam.{name}.")
         self.path_mean = tensors["path_mean"]
-        self.step, self.seconds = int(meta["step"]), float(meta["seconds"])
+        self.step, self.seconds = step, seconds
 
 
 class _Log:

@@ -11,15 +11,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from echoq_models.errors import WeightsError
-from echoq_models.files import replacing
 from echoq_models.weights import store
-from training import distributed
+from training import checkpoint, distributed
 
 Batch = TypeVar("Batch")
 Loss = Callable[[nn.Module, Batch], tuple[Tensor, dict[str, float]]]
@@ -157,29 +154,14 @@ class Trainer:
         """Checkpoint: weights, averaged weights and optimiser moments as safetensors, counters as JSON beside it."""
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        for i, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
-        tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-        meta = {"step": str(self.step), "seconds": str(self.seconds)}
-        with replacing(self.folder / "checkpoint.safetensors") as new:
-            save_file(tensors, new, metadata=meta)
+        tensors |= checkpoint.moments(self.optimizer, "optimizer.")
+        checkpoint.write(self.folder, tensors, self.step, self.seconds)
 
     def _resume(self) -> None:
-        path = self.folder / "checkpoint.safetensors"
-        if not path.exists():
+        found = checkpoint.read(self.folder, self.device)
+        if found is None:
             return
-        with safe_open(path, framework="pt") as f:
-            meta = f.metadata()
-        tensors = load_file(path, device=str(self.device))
-
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-
-        self.model.load_state_dict(part("model."))
-        self.average.load_state_dict(part("average."))
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in part("optimizer.").items():
-            index, name = key.split(".")
-            state.setdefault(int(index), {})[name] = value.cpu() if name == "step" else value
-        self.optimizer.load_state_dict({"state": state, "param_groups": self.optimizer.state_dict()["param_groups"]})
-        self.step, self.seconds = int(meta["step"]), float(meta["seconds"])
+        tensors, self.step, self.seconds = found
+        self.model.load_state_dict(checkpoint.below(tensors, "model."))
+        self.average.load_state_dict(checkpoint.below(tensors, "average."))
+        checkpoint.restore(self.optimizer, tensors, "optimizer.")
