@@ -32,11 +32,11 @@ def target(generator) -> tuple[torch.Tensor, torch.Tensor]:
     return picture, w_plus + 0.5 * torch.randn(w_plus.shape, generator=place)
 
 
-def test_it_comes_nearer_soon_enough(generator, target):
+def test_it_comes_nearer_soon_enough(generator, target, one_thread):
     picture, start = target
-    began = time.thread_time()
+    began = time.process_time()
     found = refine(generator, picture, start)
-    assert time.thread_time() - began < 9  # seconds; under 3 when nothing else runs: a busy machine counts waiting too
+    assert time.process_time() - began < 6  # seconds of all cores: under 3 on two
     assert found.psnr[1] > found.psnr[0] + 3
     assert found.ssim[1] > found.ssim[0] + 0.02
 
