@@ -14,6 +14,7 @@ from echoq_models.generative.encoder import Encoder
 from echoq_models.generative.stylegan2 import Generator
 from echoq_models.weights import store
 from echoq_models.weights.store import Card
+from training import checkpoint
 from training.discriminator import Discriminator, DiscriminatorConfig
 
 
@@ -47,7 +48,7 @@ def discriminator(
 ) -> Discriminator | None:
     """The discriminator that the generator in `folder`/gan was trained against, frozen; None where its checkpoint is
     not there any more. Raises InputError when the checkpoint is of another recipe."""
-    path = folder / "gan" / "checkpoint.safetensors"
+    path = folder / "gan" / checkpoint.NAME
     if not path.exists():
         return None
     prefix = "discriminator."

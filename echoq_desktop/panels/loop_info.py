@@ -14,7 +14,6 @@ from PySide6.QtWidgets import (
     QGroupBox,
     QHBoxLayout,
     QLabel,
-    QScrollArea,
     QSlider,
     QVBoxLayout,
     QWidget,
@@ -22,6 +21,7 @@ from PySide6.QtWidgets import (
 
 from echoq_desktop.noise_work import NOISE
 from echoq_desktop.panels.notes import Notes
+from echoq_desktop.panels.scrolled import scrolled
 from echoq_desktop.theme import MUTED, SPACE, WIDE
 
 if TYPE_CHECKING:
@@ -75,14 +75,9 @@ class LoopPanel(QWidget):
         self._denoiser_column.setSpacing(WIDE)
         column.addLayout(self._denoiser_column)
         column.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(inside)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scroll)
+        layout.addWidget(scrolled(inside))
 
     def _settings_box(self) -> QGroupBox:
         box = QGroupBox("Denoising")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from echoq_desktop.panels.noise_boxes import FrameBox, StrengthBox
 from echoq_desktop.panels.noise_browser import ChannelBox
@@ -14,6 +13,7 @@ from echoq_desktop.panels.noise_controls import JobLine
 from echoq_desktop.panels.noise_reference import ReferenceBox
 from echoq_desktop.panels.notes import Notes
 from echoq_desktop.panels.region_boxes import button
+from echoq_desktop.panels.scrolled import scrolled
 from echoq_desktop.theme import SPACE
 
 if TYPE_CHECKING:
@@ -52,14 +52,9 @@ class NoisePanel(QWidget):
             column.addWidget(widget)
         column.addWidget(self.channels, 1)
         column.addStretch(0)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(inside)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, SPACE)
-        whole.addWidget(scroll, 1)
+        whole.addWidget(scrolled(inside), 1)
         below = QVBoxLayout()
         below.setContentsMargins(SPACE, 0, SPACE, 0)
         below.addWidget(self.job)

@@ -14,7 +14,6 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -36,6 +35,7 @@ from echoq_desktop.panels.quality_report import (
     table_text,
 )
 from echoq_desktop.panels.quality_table import QualityTable
+from echoq_desktop.panels.scrolled import scrolled
 from echoq_desktop.panels.throttle import Throttle, on_screen
 from echoq_desktop.theme import LV, MYOCARDIUM, TEXT, pane_colour
 from echoq_models import __version__
@@ -92,14 +92,9 @@ class QualityPanel(QWidget):
         self._strip_box.setSpacing(4)
         inside.addLayout(self._strip_box, 3)
         inside.addWidget(self.curve, 2)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(self._figure)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 8)
-        layout.addWidget(scroll)
+        layout.addWidget(scrolled(self._figure))
         layout.addLayout(self._buttons())
 
     def _histogram_bar(self) -> QHBoxLayout:

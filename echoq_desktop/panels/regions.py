@@ -17,7 +17,6 @@ from PySide6.QtWidgets import (
     QListWidget,
     QListWidgetItem,
     QPushButton,
-    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -27,6 +26,7 @@ from echoq_desktop.loop_state import region_path
 from echoq_desktop.panels.notes import Notes
 from echoq_desktop.panels.quality_sweep import find_cut
 from echoq_desktop.panels.region_boxes import BeatBox, GenerateBox, ReviewBox, button, frame_list, row
+from echoq_desktop.panels.scrolled import scrolled
 from echoq_desktop.panels.throttle import Throttle, on_screen
 from echoq_desktop.player import handles
 from echoq_desktop.player.handles import Handle
@@ -110,14 +110,9 @@ class RegionsPanel(QWidget):
         layout.addWidget(self.notes)
         layout.addWidget(self.beat)
         layout.addWidget(self.review)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(inside)
         whole = QVBoxLayout(self)
         whole.setContentsMargins(0, 0, 0, SPACE)
-        whole.addWidget(scroll, 1)
+        whole.addWidget(scrolled(inside), 1)
         below = QVBoxLayout()
         below.setContentsMargins(SPACE, 0, SPACE, 0)
         self.state.setAccessibleName("Saved or not")
