@@ -4,15 +4,16 @@ RUN/channels/review.csv         the ranked channels, for a person to name (see `
 RUN/channels/sheets/*.png       an effect sheet for each
 RUN/channels/noise_channels.json, report.json, component_*.png    what was chosen, and what it does
 
-The choice goes into the generator's card too. With a review, it is the person's; without one, it is what does to
-pictures what the phantom's components do, the smallest set that holds, or the one that comes nearest.
+The choice and the ranking go into the generator's card too. With a review, the choice is the person's; without one, it
+is what does to pictures what the phantom's components do, the smallest set that holds, or the one that comes nearest.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from echoq_models.errors import InputError
 from echoq_models.files import replacing
+from echoq_models.generative.editor import RANKED_KEY
 from echoq_models.generative.noise_channels import COMPONENTS, LIMITS_KEY, NoiseChannels
 from echoq_models.generative.stylespace import StyleSpace
 from echoq_models.weights import store as weights
@@ -260,21 +262,25 @@ def run(
     (own / "config.json").write_text(json.dumps(dataclasses.asdict(recipe), indent=2))
     material = gather(recipe, inverter, store)
     say(material.codes.source)
-    noise = _with_limits(inverter, material, asked) if asked else _search(config, inverter, material, own, say)
+    ranked = card.figures.get(RANKED_KEY, [])
+    if asked:
+        noise = _with_limits(inverter, material, asked)
+    else:
+        noise, ranked = _search(config, inverter, material, own, say)
     noise = dataclasses.replace(noise, generator=card.name)
     report: dict[str, Any] = {"codes": material.codes.source, "chosen by": reviewed.name if reviewed else "the search"}
     report |= {FIGURES: verify(inverter, material, noise)}
     for component, found in report[FIGURES].items():
         say(f"{component}: {json.dumps(found)}")
-    _into_card(folder / "gan" / "generator.json", noise, report[FIGURES])
+    _into_card(folder / "gan" / "generator.json", noise, report[FIGURES], ranked)
     _write(own, inverter, material, noise, report)
     return noise
 
 
 def _search(
     config: ChannelsConfig, inverter: Inverter, material: Material, own: Path, say: Callable[[str], None]
-) -> NoiseChannels:
-    """Rank, choose, and leave table, sheets, log and curves."""
+) -> tuple[NoiseChannels, list[tuple[str, float]]]:
+    """Rank, choose, and leave table, sheets, log and curves; the choice, and the ranked channels with signed theta."""
     ranking = rank(config, inverter, material)
     curves = Curves(own / "curves")
     for place, channel in enumerate(ranking.unpaired.top(config.top)):
@@ -298,7 +304,8 @@ def _search(
         (own / "review.csv").replace(own / "review-before.csv")
     review.write(own / "review.csv", [r if r.channel in shown else dataclasses.replace(r, sheet="") for r in table])
     say(f"review: {own / 'review.csv'}, {len(shown)} effect sheets")
-    return noise
+    signed = {row.channel: round(math.copysign(row.theta, row.mean), 3) for row in table}
+    return noise, list(signed.items())[: config.top]
 
 
 def _with_limits(inverter: Inverter, material: Material, noise: NoiseChannels) -> NoiseChannels:
@@ -324,10 +331,10 @@ def _write(own: Path, inverter: Inverter, material: Material, noise: NoiseChanne
         new.write_text(json.dumps(report, indent=2), encoding="utf-8")
 
 
-def _into_card(path: Path, noise: NoiseChannels, found: dict[str, Any]) -> None:
-    """Presets, limits and figures into the generator's card, leaving all else as it is."""
+def _into_card(path: Path, noise: NoiseChannels, found: dict[str, Any], ranked: Sequence[tuple[str, float]]) -> None:
+    """Presets, limits, figures and ranking into the generator's card, leaving all else as it is."""
     card = weights.read_card(path)
-    values = {**card.figures, LIMITS_KEY: dict(noise.limits), FIGURES: found}
+    values = {**card.figures, LIMITS_KEY: dict(noise.limits), FIGURES: found, RANKED_KEY: ranked}
     with replacing(path) as new:
         text = dataclasses.replace(card, noise_channels=noise.components, figures=values).to_json()
         new.write_text(text, encoding="utf-8")

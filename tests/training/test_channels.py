@@ -16,6 +16,7 @@ import torch
 
 from echoq_models.errors import InputError
 from echoq_models.generative import noise_channels
+from echoq_models.generative.editor import RANKED_KEY
 from echoq_models.generative.noise_channels import COMPONENTS, NoiseChannels
 from echoq_models.generative.stylespace import StyleSpace
 from echoq_models.weights import store as weights
@@ -181,6 +182,9 @@ def test_interventions_on_held_out_pictures_are_reported_and_in_the_card(folder)
     card = weights.read_card(folder / "gan" / "generator.json")
     assert NoiseChannels.of_card(card) == noise_channels.load(folder / "channels" / "noise_channels.json")
     assert card.figures["noise channels"] == found
+    ranked = dict(card.figures[RANKED_KEY])  # what the window's browser shows
+    assert len(ranked) == SMALL.top and ranked[planted.PLANTED["global"]] > 0
+    assert set(planted.PLANTED.values()) <= set(ranked)
     assert weights.verify(weights.Entry("generator", folder / "gan" / "generator.safetensors", False, card)) is None
 
 
