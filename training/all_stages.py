@@ -9,7 +9,6 @@ its folder is set aside (NAME-before) and it begins anew.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -21,11 +20,14 @@ import torch
 
 from echoq_models.errors import InputError, OutputError
 from training import channels, distributed, encoder, encoder_weights, gan, gan_weights, pair_denoiser, pairs
+from training import recipe as recipes
 from training.data import frames
+from training.data.archive_store import LEFT_OUT
 from training.pipeline import PipelineConfig
 
 State = Literal["done", "unfinished", "outdated"]
-NOT_ASKED = ("workers", "save_every_s", "log_every", "sheet_kimg", "sheet_every")  # these change nothing in a product
+# These change nothing in a product (path: where an archive lies)
+NOT_ASKED = ("workers", "path", "save_every_s", "log_every", "sheet_kimg", "sheet_every")
 
 
 @dataclass(frozen=True)
@@ -76,15 +78,17 @@ def _denoiser(run: Run) -> object:
     return pair_denoiser.publish(network, run.recipe, run.folder, run.path)
 
 
-def _last_shard(recipe: PipelineConfig) -> str:
+def _last_of_frames(recipe: PipelineConfig) -> str:
+    if recipe.frames.of_archive:
+        return LEFT_OUT
     return f"shard_{recipe.frames.frames // recipe.frames.shard - 1:05d}.parquet"
 
 
 STAGES = (
-    Stage("frames", ("frames",), _last_shard, _frames),
+    Stage("frames", ("frames",), _last_of_frames, _frames),
     Stage("gan", ("generator", "discriminator", "gan"), lambda _: "generator.safetensors", _gan),
     Stage("encoder", ("encoder", "encoder_loss", "encoder_train"), lambda _: "encoder.safetensors", _encoder),
-    Stage("channels", ("channels",), lambda _: "report.json", _channels),
+    Stage("channels", ("channels", "channel_sets"), lambda _: "report.json", _channels),
     Stage("pairs", ("pairs",), lambda _: "pairs.png", _pairs),
     Stage(
         "denoiser",
@@ -133,11 +137,17 @@ def _product(run: Run, stage: Stage) -> Path:
 
 
 def _all_frames(run: Run) -> bool:
-    """Whether every shard is there, of this recipe."""
+    """Whether every shard is there, of this recipe. An archive's last file must be younger than what was asked for."""
     folder, wanted = run.folder / "frames", run.recipe.frames
-    numbers = range(wanted.frames // wanted.shard)
-    there = all((folder / f"shard_{number:05d}.parquet").exists() for number in numbers)
-    return there and _asked(_noted(folder / "store.json")) == _asked(_plain(wanted))
+    note = folder / "store.json"
+    if wanted.of_archive:
+        last = folder / LEFT_OUT
+        there = last.exists() and note.exists() and last.stat().st_mtime_ns >= note.stat().st_mtime_ns
+    else:
+        numbers = range(wanted.frames // wanted.shard)
+        there = all((folder / f"shard_{number:05d}.parquet").exists() for number in numbers)
+    noted = _noted(note)
+    return there and bool(noted) and _same_table(noted, wanted)
 
 
 def _noted(path: Path) -> dict[str, Any]:
@@ -149,20 +159,14 @@ def _noted(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _plain(config: Any) -> dict[str, Any]:
-    """A configuration as JSON gives it back."""
-    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
-    return plain
-
-
-def _asked(table: Any) -> dict[str, Any]:
-    """A table without what changes nothing."""
-    return {k: v for k, v in table.items() if k not in NOT_ASKED} if isinstance(table, dict) else {}
+def _same_table(noted: Any, config: Any) -> bool:
+    """Whether a noted table asks for what the configuration asks for. A table that is not there came later."""
+    before, now = recipes.noted(noted if isinstance(noted, dict) else {}, config), recipes.plain(config)
+    return all(before.get(key) == now.get(key) for key in {*before, *now} if key not in NOT_ASKED)
 
 
 def _same(run: Run, noted: dict[str, Any], tables: list[str] | tuple[str, ...]) -> bool:
-    now = _plain(run.recipe)
-    return all(_asked(noted.get(table)) == _asked(now[table]) for table in tables)
+    return bool(noted) and all(_same_table(noted.get(table), getattr(run.recipe, table)) for table in tables)
 
 
 def _set_aside(folder: Path) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ from training.noise import review, search
 from training.noise.check import Examiner, Intervention, gcnr_curve
 from training.noise.codes import Codes, Inverter, collect, of_phantom
 from training.noise.haze_model import HazeModel, Pairs, phantom_pairs
+from training.noise.learned import learned
 from training.noise.sheets import effect_sheet
 
 if TYPE_CHECKING:
@@ -136,27 +137,54 @@ def rank(config: ChannelsConfig, inverter: Inverter, material: Material) -> Rank
     return Ranking(unpaired, paired, candidates, effect, wanted, like)
 
 
+Sets = Iterator[tuple[str, dict[str, float]]]  # a word on how it was found, and weights by channel
+
+
+def fitted_sets(config: ChannelsConfig, examiner: Examiner, material: Material, ranking: Ranking, number: int) -> Sets:
+    """Few channels that together do what the component does, see `search.sets`."""
+    names = StyleSpace(examiner.inverter.generator.config).names
+    effect, target = search.demands(material.model, examiner.turned({}), ranking.effect, number)
+    for reach in config.reaches:
+        for vector in search.sets(effect, target, config.most, reach):
+            some = vector.nonzero()[:, 0].tolist()
+            yield f"reach {reach:g}", {names[ranking.candidates[i]]: float(vector[i]) for i in some}
+
+
+def learned_sets(recipe: PipelineConfig, examiner: Examiner, material: Material, number: int) -> Sets:
+    """Many channels, see `noise.learned`; they begin with the mean difference of paired codes where there are such."""
+    generator, lv = examiner.inverter.generator, examiner.lv
+    assert lv is not None
+    names = StyleSpace(generator.config).names
+    start, s = torch.zeros_like(generator.s_std), material.codes.clean
+    if material.paired is not None:
+        hazed, s = material.paired
+        start = (hazed[number] - s).mean(0) / generator.s_std.clamp_min(1e-6)
+    seed = recipe.channels.seed
+    for vector in learned(generator, material.model, lv, s, number, start, recipe.channel_sets, seed):
+        unit = vector / vector.norm()
+        yield "learned", {names[i]: float(unit[i]) for i in unit.nonzero()[:, 0].tolist()}
+
+
 def choose(
-    config: ChannelsConfig,
+    recipe: PipelineConfig,
     inverter: Inverter,
     material: Material,
     ranking: Ranking,
     log: Callable[[dict[str, Any]], None],
 ) -> NoiseChannels:
     """For each component the smallest set that holds on the pictures of the search, or else the one that comes
-    nearest; components that no channel raises are left out."""
+    nearest; components that no channel raises are left out. Many channels are tried where no few hold."""
     examiner = Examiner(inverter, material.model, material.tried, fd_echo.network(inverter.place))
-    names = StyleSpace(inverter.generator.config).names
     chosen = NoiseChannels()
     for number, component in enumerate(COMPONENTS):
         best: tuple[float, int, dict[str, float], Intervention] | None = None
-        effect, target = search.demands(material.model, examiner.turned({}), ranking.effect, number)
-        for reach in config.reaches:
-            for vector in search.sets(effect, target, config.most, reach):
-                some = {names[ranking.candidates[i]]: float(vector[i]) for i in vector.nonzero()[:, 0].tolist()}
-                limit = examiner.limit(number, some)
-                seen = examiner.look(number, some, limit)
-                log({"component": component, "channels": len(some), "reach": reach, **figures(seen)})
+        few = fitted_sets(recipe.channels, examiner, material, ranking, number)
+        for sets in (few, learned_sets(recipe, examiner, material, number)):
+            if best is not None and best[0] <= 1:
+                break
+            for how, some in sets:
+                seen = examiner.look(number, some, examiner.limit(number, some))
+                log({"component": component, "channels": len(some), "how": how, **figures(seen)})
                 rating = (max(seen.shortfall(number), 1.0), len(some), some, seen)
                 if seen.own > 0 and (best is None or rating[:2] < best[:2]):
                     best = rating
@@ -208,7 +236,8 @@ def sheet_of(channel: str) -> str:
 
 
 def rows(config: ChannelsConfig, space: StyleSpace, ranking: Ranking, noise: NoiseChannels) -> list[review.Row]:
-    """The table for review: what was chosen, then the other channels of the paper's ranking and of each component's."""
+    """The table for review: the heaviest channels of what was chosen, then those of the paper's ranking and of each
+    component's, then the lighter ones of what was chosen."""
     place = {channel: i for i, channel in enumerate(ranking.candidates)}
 
     def row(channel: int, component: str = "", weight: float | None = None) -> review.Row:
@@ -222,18 +251,22 @@ def rows(config: ChannelsConfig, space: StyleSpace, ranking: Ranking, noise: Noi
             theta=float(ranking.unpaired.theta[channel]),
             mean=mean,
             paired=paired,
-            like=[round(float(each[place[channel]]), 4) for each in ranking.like],
+            like=[round(float(each[place[channel]]), 4) for each in ranking.like] if channel in place else None,
             sheet=sheet_of(name),
         )
 
-    kept = [row(space.index(n), c, w) for c, channels in noise.components.items() for n, w in channels.items()]
+    heavy, light = list[review.Row](), list[review.Row]()
+    for component, channels in noise.components.items():
+        falling = sorted(channels.items(), key=lambda each: -abs(each[1]))
+        kept = [row(space.index(name), component, weight) for name, weight in falling]
+        heavy, light = heavy + kept[: config.most], light + kept[config.most :]
     order = ranking.unpaired.top(config.top)
     for paired in ranking.paired or []:
         order += paired.top(config.top)
     for like in ranking.like:
         order += [ranking.candidates[i] for i in like.abs().argsort(descending=True)[: config.top].tolist()]
-    taken = {space.index(each.channel) for each in kept}
-    return kept + [row(channel) for channel in dict.fromkeys(order) if channel not in taken]
+    taken = {space.index(each.channel) for each in heavy + light}
+    return [*heavy, *(row(channel) for channel in dict.fromkeys(order) if channel not in taken), *light]
 
 
 def run(
@@ -248,7 +281,7 @@ def run(
     reviewed: a review that a person went through, whose channels are taken instead. Raises InputError when something
     is missing, or the review is not of this generator.
     """
-    config, own = recipe.channels, folder / "channels"
+    own = folder / "channels"
     card, generator = products.generator(folder, device)
     inverter = Inverter(generator, products.encoder(folder, device))
     space = StyleSpace(generator.config)
@@ -266,7 +299,7 @@ def run(
     if asked:
         noise = _with_limits(inverter, material, asked)
     else:
-        noise, ranked = _search(config, inverter, material, own, say)
+        noise, ranked = _search(recipe, inverter, material, own, say)
     noise = dataclasses.replace(noise, generator=card.name)
     report: dict[str, Any] = {"codes": material.codes.source, "chosen by": reviewed.name if reviewed else "the search"}
     report |= {FIGURES: verify(inverter, material, noise)}
@@ -278,9 +311,10 @@ def run(
 
 
 def _search(
-    config: ChannelsConfig, inverter: Inverter, material: Material, own: Path, say: Callable[[str], None]
+    recipe: PipelineConfig, inverter: Inverter, material: Material, own: Path, say: Callable[[str], None]
 ) -> tuple[NoiseChannels, list[tuple[str, float]]]:
     """Rank, choose, and leave table, sheets, log and curves; the choice, and the ranked channels with signed theta."""
+    config = recipe.channels
     ranking = rank(config, inverter, material)
     curves = Curves(own / "curves")
     for place, channel in enumerate(ranking.unpaired.top(config.top)):
@@ -290,7 +324,7 @@ def _search(
         def note(entry: dict[str, Any]) -> None:
             log.write(json.dumps(entry) + "\n")
 
-        noise = choose(config, inverter, material, ranking, note)
+        noise = choose(recipe, inverter, material, ranking, note)
     table = rows(config, StyleSpace(inverter.generator.config), ranking, noise)
     sheets = own / "sheets"
     sheets.mkdir(exist_ok=True)

@@ -15,20 +15,26 @@ if TYPE_CHECKING:
     from training.loop import TrainConfig
     from training.pipeline import PipelineConfig
 
+Data = Annotated[Path | None, typer.Option(help="Folder of the archive that the recipe's [frames] names as source.")]
+
 
 def frames(
     config: Config,
     output: Output = None,
+    data: Data = None,
     count: Annotated[int | None, typer.Option("--frames", min=16, help="How many, instead of the recipe's.")] = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Draw the frames that the generator is trained on, as far as they are missing, into the run folder."""
+    """Put the frames that the generator is trained on into the run folder, as far as they are missing: drawn by the
+    phantom, or read from an archive of loops, as the recipe's [frames] says. Files that cannot be used are listed in
+    frames/left_out.csv there."""
     from training.data import frames as stage
 
-    recipe = _recipe(config)
+    recipe = _with_data(_recipe(config), data)
     wanted = recipe.frames
     if count is not None:
-        wanted = dataclasses.replace(wanted, frames=count, shard=min(wanted.shard, count // 16 * 16))
+        shard = wanted.shard if wanted.of_archive else min(wanted.shard, count // 16 * 16)
+        wanted = dataclasses.replace(wanted, frames=count, shard=shard)
     with clear_errors():
         store = stage.draw(wanted, _folder(recipe, output) / "frames", device_of(device))
     print(f"frames: {len(store)} in {store.folder}")
@@ -130,11 +136,11 @@ def pair_denoiser(
             print(f"weights: {stage.publish(model, recipe, folder, config, start)}")
 
 
-def all_stages(config: Config, output: Output = None, device: DeviceOption = "auto") -> None:
+def all_stages(config: Config, output: Output = None, data: Data = None, device: DeviceOption = "auto") -> None:
     """Run frames, gan, encoder, channels, pairs and denoiser, leaving out what is done and unchanged."""
     from training import all_stages as stages
 
-    recipe = _recipe(config)
+    recipe = _with_data(_recipe(config), data)
     with clear_errors():
         stages.run_all(stages.Run(recipe, config, _folder(recipe, output), device_of(device), print))
 
@@ -151,6 +157,15 @@ def _recipe(path: Path) -> PipelineConfig:
     from training.pipeline import read_recipe
 
     return read_or_refuse(read_recipe, path)
+
+
+def _with_data(recipe: PipelineConfig, data: Path | None) -> PipelineConfig:
+    """The recipe with its archive where the command line says."""
+    if data is None:
+        return recipe
+    if not recipe.frames.of_archive:
+        raise typer.BadParameter("the recipe's frames are the phantom's", param_hint="--data")
+    return dataclasses.replace(recipe, frames=dataclasses.replace(recipe.frames, path=str(data)))
 
 
 def _folder(recipe: PipelineConfig, output: Path | None) -> Path:

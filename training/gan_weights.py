@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from echoq_models.generative.stylegan2 import Generator, describe, to_grey
 from echoq_models.weights import store
-from training.data.frames import FrameStore
-from training.data.phantom_frames import COMPONENTS
+from training.data.frames import FrameStore, provenance
 from training.evaluation import fd_echo
 from training.gan import GanTrainer
 from training.pipeline import PipelineConfig
@@ -65,6 +64,7 @@ def publish(trainer: GanTrainer, recipe: PipelineConfig, folder: Path, recipe_pa
     generator = trainer.average
     generator.measure()
     frames = FrameStore(folder / "frames")
+    data, licence = provenance(recipe.frames, frames)
     last = json.loads((trainer.folder / "log.jsonl").read_text().splitlines()[-1])
     path = trainer.folder / f"{NAME}.safetensors"
     card = store.Card(
@@ -73,13 +73,12 @@ def publish(trainer: GanTrainer, recipe: PipelineConfig, folder: Path, recipe_pa
         architecture=describe(generator.config),
         output="generator",
         recipe=f"training/recipes/{recipe_path.name}",
-        data=f"EchoQ physics phantom, {len(frames.of('train'))} frames of {frames.side} x {frames.side} pixels with "
-        f"haze of {len(COMPONENTS)} components, seed {recipe.frames.seed}",
+        data=data,
         trained=f"{datetime.now(UTC):%Y-%m-%d}, {last['kimg']:.0f} kimg in batches of {recipe.gan.batch}",
         figures={**judge(generator, frames, recipe.gan.judged), "s per kimg": last["s_per_kimg"]},
         intended_use=INTENDED_USE,
         limits=LIMITS,
-        licence="Apache-2.0",
+        licence=licence,
     )
     store.save(path, generator.state_dict(), card, half=True)
     return path

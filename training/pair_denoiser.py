@@ -22,6 +22,7 @@ from echoq_models.errors import InputError
 from training import distributed
 from training.curves import Curves
 from training.data import pairs_pool
+from training.data.archive_loops import ARCHIVES
 from training.data.phantom_pool import PoolConfig, TrainingBatch
 from training.denoiser import DenoiserConfig, LossConfig, gain_loss
 from training.loop import Loss, Trainer, begin
@@ -134,5 +135,12 @@ def publish(
     count, side = recipe.pairs.count, recipe.generator.resolution
     pairs = f"{count} pairs of {side} x {side} pixels, drawn by the generator of {recipe_path.name} ({recipe.title})"
     return publish_weights(
-        model, settings(recipe), folder / "denoiser", recipe_path, start, output=recipe.denoiser.output, pairs=pairs
+        model,
+        settings(recipe),
+        folder / "denoiser",
+        recipe_path,
+        start,
+        output=recipe.denoiser.output,
+        archive=ARCHIVES.get(recipe.frames.source),
+        pairs=pairs,
     )

@@ -15,6 +15,7 @@ from training.encoder import EncoderStageConfig
 from training.encoder_losses import EncoderLossConfig
 from training.gan import GanConfig
 from training.loop import TrainConfig
+from training.noise.learned import LearnConfig
 from training.pair_denoiser import PairDenoiserConfig
 from training.pairs import PairsConfig
 
@@ -33,6 +34,7 @@ class PipelineConfig:
     encoder_loss: EncoderLossConfig = field(default_factory=EncoderLossConfig)
     encoder_train: TrainConfig = field(default_factory=TrainConfig)
     channels: ChannelsConfig = field(default_factory=ChannelsConfig)
+    channel_sets: LearnConfig = field(default_factory=LearnConfig)
     pairs: PairsConfig = field(default_factory=PairsConfig)
     denoiser: PairDenoiserConfig = field(default_factory=PairDenoiserConfig)
     denoiser_loss: LossConfig = field(default_factory=LossConfig)
@@ -54,6 +56,7 @@ def read_recipe(path: Path) -> PipelineConfig:
         "encoder_loss": EncoderLossConfig,
         "encoder_train": TrainConfig,
         "channels": ChannelsConfig,
+        "channel_sets": LearnConfig,
         "pairs": PairsConfig,
         "denoiser": PairDenoiserConfig,
         "denoiser_loss": LossConfig,

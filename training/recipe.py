@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,3 +21,15 @@ def read(path: Path, config: type[Config], sections: dict[str, type[Any]]) -> Co
         raw = tomllib.load(f)
     made = {name: kind(**raw.pop(name, {})) for name, kind in sections.items()}
     return config(**raw, **made)
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A configuration (a dataclass) as JSON gives it back."""
+    table: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    return table
+
+
+def noted(table: Mapping[str, Any], config: Any) -> dict[str, Any]:
+    """A table as a run noted it; fields that the configuration got since then have their defaults."""
+    later = {f.name: f.default for f in dataclasses.fields(config) if f.default is not dataclasses.MISSING}
+    return {**json.loads(json.dumps(later)), **table}

@@ -1,5 +1,7 @@
-"""Tiny research archives in the layouts of EchoNet-Dynamic and CAMUS. Films are written with OpenCV and NIfTI byte by
-byte, so that a reader and a writer with the same mistake cannot agree."""
+"""Tiny research archives in the layouts of EchoNet-Dynamic and CAMUS, and loops as scanners store them.
+
+Films are written with OpenCV and NIfTI byte by byte, so that a reader and a writer with the same mistake cannot agree.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +9,17 @@ import gzip
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from tests.make_files import sector_frames
+from training.data import not_echo
+from training.data.frames import split_of
 
 U8 = NDArray[np.uint8]
 Row = tuple[float, float, float, float]
@@ -146,3 +153,42 @@ def write_info(place: Path, ed: int, es: int, frames: int) -> None:
     """The patient's file, its frames counted from 1."""
     text = f"ED: {ed}\nES: {es}\nNbFrame: {frames}\nSex: F\nAge: 56\nImageQuality: Good\nEF: 54\nFrameRate: 47.6\n"
     (place / "Info_4CH.cfg").write_text(text, encoding="utf-8")
+
+
+def heart(frames: int = 6, seed: int = 0, size: tuple[int, int] = (120, 160)) -> U8:
+    """uint8 (T, H, W): a sector on black in which the left-ventricle network sees a ventricle."""
+    return sector_frames(frames, *size, seed)
+
+
+def no_heart(frames: int = 6, seed: int = 0, size: tuple[int, int] = (120, 160)) -> U8:
+    """The same sector with nothing but speckle in it."""
+    inside = heart(frames, seed, size).max(axis=0) > 0
+    grain = np.random.default_rng(seed).gamma(3.0, 40.0, (frames, *size))
+    return np.where(inside, np.clip(grain, 1, 255), 0).astype(np.uint8)
+
+
+def with_writing(frames: U8) -> U8:
+    """Frames with words beside the sector's apex and an ECG trace that runs below it."""
+    out = np.pad(frames, ((0, 0), (0, 24), (0, 0)))
+    _, height, width = out.shape
+    for t, frame in enumerate(out):
+        cv2.putText(frame, "EF 55", (2, 12), cv2.FONT_HERSHEY_SIMPLEX, 0.3, 255, 1)
+        cv2.putText(frame, f"{t} cm", (width - 32, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.3, 255, 1)
+        x = np.arange(width)
+        y = height - 10 - np.where((x + 3 * t) % 40 < 4, 8, 0)
+        cv2.polylines(frame, [np.column_stack([x, y]).astype(np.int32)], False, 200, 1)
+    return out
+
+
+def linear_probe(frames: int = 6, size: tuple[int, int] = (120, 160)) -> U8:
+    """A linear probe's picture: a rectangle of layers on black."""
+    rng = np.random.default_rng(0)
+    picture = not_echo.layers(rng, 100)
+    box = np.clip(picture, 0.01, 1)[None] * rng.uniform(0.95, 1.0, (frames, 1, 1)) * 255
+    return np.pad(box.astype(np.uint8), ((0, 0), (8, size[0] - 108), (30, size[1] - 130)))
+
+
+def names_in(split: str, count: int, pattern: str = "patient {}") -> list[str]:
+    """The first patients' names that fall to a split."""
+    found = (name for name in map(pattern.format, range(100_000)) if split_of(name) == split)
+    return list(islice(found, count))

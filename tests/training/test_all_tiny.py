@@ -39,6 +39,7 @@ REDUCED = {
         "reaches": [8.0],
         "sheets": 3,
     },
+    "channel_sets": {"sizes": [8], "steps": 2, "again": 2, "batch": 4},
     "pairs": {"count": 32, "shard": 16, "sequences": 1, "length": 4},
     "denoiser": {"side": 32},
     "denoiser_train": {"batch": 8, "steps": 4, "warmup": 1},

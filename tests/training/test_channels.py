@@ -25,17 +25,27 @@ from tests.training import planted
 from training import channels
 from training.channels import ChannelsConfig
 from training.data.frames import FrameStore
+from training.evaluation import fd_echo
 from training.noise import review, search
 from training.noise.check import Examiner
 from training.noise.codes import Inverter, collect, drawn_haze, grey_of, labelled, visible
 from training.noise.haze_model import HazeModel, phantom_pairs, strongest_reading
+from training.noise.learned import LearnConfig, learned
 from training.pipeline import PipelineConfig
 
 CPU = torch.device("cpu")
 SMALL = ChannelsConfig(
     frames=96, pairs=32, top=20, tried=8, held_out=16, most=2, reaches=(16.0,), sheets=4, sheet_sigmas=2.0
 )
-RECIPE = PipelineConfig("planted", "Planted", frames=planted.FRAMES, generator=planted.CONFIG, channels=SMALL)
+WIDE = LearnConfig(sizes=(24, 6), steps=30, again=15, batch=4, rate=0.1)
+RECIPE = PipelineConfig(
+    "planted",
+    "Planted",
+    frames=planted.FRAMES,
+    generator=planted.CONFIG,
+    channels=SMALL,
+    channel_sets=LearnConfig(sizes=()),
+)
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +154,19 @@ def test_a_set_separates_what_a_channel_mixes():
     assert search.sets(weak, haze, 1, reach=8.0)[0].nonzero()[0, 0] == 1
 
 
+def test_learned_sets_keep_the_planted_channel_while_they_shrink(inverter, model):
+    s, lv = inverter.random(48, 1), fd_echo.network(CPU)
+    names = StyleSpace(planted.CONFIG).names
+    start = torch.zeros(len(names))
+    wide, few = learned(inverter.generator, model, lv, s, 2, start, WIDE, seed=0)
+    assert int((wide != 0).sum()) == 24 and int((few != 0).sum()) == 6
+    assert planted.PLANTED["near field"] in [names[i] for i in few.nonzero()[:, 0].tolist()]
+    examiner = Examiner(inverter, model, inverter.random(16, 2), lv)
+    seen = examiner.look(2, {names[i]: float(wide[i]) for i in wide.nonzero()[:, 0].tolist()}, 1.0)
+    assert seen.own > 0.25 and abs(seen.other) < 1
+    assert list(learned(inverter.generator, model, lv, s, 2, start, LearnConfig(sizes=()), seed=0)) == []
+
+
 def test_demands_are_met_by_the_haze_itself(model, inverter):
     before = inverter.drawn(inverter.random(6, 2))
     haze = model.expected(before)
@@ -169,7 +192,8 @@ def test_the_stage_leaves_what_a_person_reviews(folder):
     assert len(set(sheets)) == SMALL.sheets
     sheet = cv2.imread(str(own / sheets[0]))
     assert sheet.shape == (4 * 32, 6 * 32, 3)
-    assert (own / "log.jsonl").read_text().count("\n") == 3 * SMALL.most
+    tried = [json.loads(line) for line in (own / "log.jsonl").read_text().splitlines()]
+    assert sum(entry["how"] != "learned" for entry in tried) == 3 * SMALL.most
     assert json.loads((own / "config.json").read_text())["channels"]["top"] == SMALL.top
 
 
@@ -242,10 +266,13 @@ def test_frames_are_labelled_by_a_list_or_by_their_haze(frames, tmp_path):
     assert frames.index["haze_db"][by_haze["noisy"]].min() >= -14
     assert set(frames.index["split"][by_haze["noisy"]]) == {"train"}
     path = tmp_path / "labels.csv"
-    columns = zip(*(frames.index[name][:6] for name in ("patient", "loop", "frame")), strict=True)
-    lines = [f"{p},{c},{f},{label}" for (p, c, f), label in zip(columns, ["clean", "Noisy", "poor"] * 2, strict=True)]
+    train, held_out = frames.of("train")[:6].tolist(), frames.of("test")[:1].tolist()
+    columns = zip(*(frames.index[name][train + held_out] for name in ("patient", "loop", "frame")), strict=True)
+    labels = [*["clean", "Noisy", "poor"] * 2, "clean"]
+    lines = [f"{p},{c},{f},{label}" for (p, c, f), label in zip(columns, labels, strict=True)]
     path.write_text("\n".join(["patient,loop,frame,label", *lines]))
-    assert {k: v.tolist() for k, v in labelled(frames, path, 0.0).items()} == {"clean": [0, 3], "noisy": [1, 4]}
+    found = {label: numbers.tolist() for label, numbers in labelled(frames, path, 0.0).items()}
+    assert found == {"clean": [train[0], train[3]], "noisy": [train[1], train[4]]}
     path.write_text("patient,frame\n1,2\n")
     with pytest.raises(InputError, match="is no labelling list"):
         labelled(frames, path, 0.0)

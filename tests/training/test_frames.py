@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections import Counter
 
 import numpy as np
@@ -118,6 +119,19 @@ def test_drawing_goes_on_where_it_stopped(store, tmp_path):
     assert np.array_equal(whole.frames(range(64)), store.frames(range(64)))
     with pytest.raises(InputError, match="another recipe"):
         stage.draw(dataclasses.replace(CONFIG, seed=1), tmp_path, CPU, quiet)
+
+
+def test_a_store_that_was_begun_before_the_recipe_got_new_fields_goes_on(tmp_path):
+    small = dataclasses.replace(CONFIG, frames=32)
+    stage.draw(small, tmp_path, CPU, quiet)
+    note = tmp_path / "store.json"
+    old = {key: json.loads(note.read_text())[key] for key in ("source", "side", "frames", "shard", "seed", "hearts")}
+    note.write_text(json.dumps(old))
+    said: list[str] = []
+    stage.draw(small, tmp_path, CPU, said.append)
+    assert said == []
+    with pytest.raises(InputError, match="another recipe"):
+        stage.draw(dataclasses.replace(small, source="loops", path=str(tmp_path)), tmp_path, CPU, quiet)
 
 
 def test_a_folder_without_whole_shards_is_no_store(tmp_path):

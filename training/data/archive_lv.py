@@ -16,19 +16,14 @@ from echoq_models.errors import InputError
 from echoq_models.segment.architecture import SIDE
 from training.data.labelled import Archive, LabelledFrame
 from training.data.pool import Pool, ShardConfig, write_shard
+from training.data.volumes import square_pixels
 
 SHARD = 64
 
 
 def example(frame: LabelledFrame) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """frames (3, 128, 128) and lv (1, 128, 128) of 0 or 1, both uint8; pixels are square, as on a scanner's screen."""
-    pictures = np.concatenate([frame.context, frame.lv[None] * np.uint8(255)])
-    if frame.spacing_mm is not None:
-        width, height = (
-            round(side * spacing / min(frame.spacing_mm))
-            for side, spacing in zip(frame.lv.shape[::-1], frame.spacing_mm, strict=True)
-        )
-        pictures = np.stack([cv2.resize(p, (width, height), interpolation=cv2.INTER_LINEAR) for p in pictures])
+    pictures = square_pixels(np.concatenate([frame.context, frame.lv[None] * np.uint8(255)]), frame.spacing_mm)
     loop = CineLoop(pictures[:3], np.arange(3.0), kind="archive")
     patches = sectors.patches(pictures, sectors.fit(loop))[:, 0]
     small = np.stack([cv2.resize(p, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for p in patches])

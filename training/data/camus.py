@@ -39,15 +39,20 @@ class Camus:
         self.problems += [f"{name}: it has no label of the four-chamber view." for name in sorted(unlabelled)]
         lists = [place / "database_split" for place in (self._folder, self._folder.parent)]
         found = next((place for place in lists if place.is_dir()), None)
-        self._splits = self._divide() if found is None else self._listed(found)
+        self._where = self._divide() if found is None else self._listed(found)
 
     def splits(self) -> Mapping[str, Sequence[str]]:
         """The splits of `database_split`, or those that `problems` describes, without patients that have no label."""
-        return self._splits
+        return {split: [n for n, of in self._where.items() if of == split and n in self._patients] for split in SPLITS}
+
+    def loops(self) -> Iterator[tuple[str, str, Path | None]]:
+        """Name, split and four-chamber loop of every patient, labelled or not."""
+        for name, place in sorted(self._known.items()):
+            yield name, self._where.get(name, ""), _file(place, "half_sequence") or _file(place, "sequence")
 
     def frames(self, split: str) -> Iterator[LabelledFrame]:
         """The labelled frames, patient by patient: the whole half cycle where it is labelled, else ED and ES."""
-        for name in self._splits[split]:
+        for name in self.splits()[split]:
             place = self._patients[name]
             loop = self._read(place, "half_sequence") or self._read(place, "sequence")
             labels = self._read(place, "half_sequence_gt")
@@ -107,8 +112,8 @@ class Camus:
             note(self.problems, str(error))
             return None
 
-    def _listed(self, folder: Path) -> dict[str, list[str]]:
-        """The archive's own division; a patient in two lists stays in the one that is held out."""
+    def _listed(self, folder: Path) -> dict[str, str]:
+        """The split of each patient by the archive's own lists; one in two lists stays in the one that is held out."""
         where: dict[str, str] = {}
         for split, file in _LISTS.items():
             try:
@@ -124,22 +129,22 @@ class Camus:
                 where[name] = split
         unlisted = sorted(self._patients.keys() - where.keys())
         self.problems.extend(f"{name}: it is in no list of {folder.name}." for name in unlisted)
-        return {split: [n for n, of in where.items() if of == split and n in self._patients] for split in SPLITS}
+        return where
 
-    def _divide(self) -> dict[str, list[str]]:
-        """By a hash of the patient's name; what the first release holds in `testing` stays the test."""
-        held = [name for name, place in self._patients.items() if place.parent.name == "testing"]
-        splits: dict[str, list[str]] = {"train": [], "val": [], "test": held}
-        for name in self._patients:
+    def _divide(self) -> dict[str, str]:
+        """The split of each patient by a hash of the name; what the first release holds in `testing` stays the test."""
+        held = any(place.parent.name == "testing" for place in self._patients.values())
+        where: dict[str, str] = {}
+        for name, place in self._known.items():
             part = zlib.crc32(name.encode()) % _PARTS
-            if name not in held:
-                splits["val" if part == 0 else "test" if part == 1 and not held else "train"].append(name)
+            own = "val" if part == 0 else "test" if part == 1 and not held else "train"
+            where[name] = "test" if place.parent.name == "testing" else own
         rest = "the test is its folder testing" if held else f"one in {_PARTS} for the test"
         self.problems.append(
             f"{self._folder}: it has no database_split; by a hash of their names about one patient in {_PARTS} is for "
             f"validation and {rest}."
         )
-        return splits
+        return where
 
 
 def _to_atrium(labels: NDArray[Any]) -> tuple[float, float]:

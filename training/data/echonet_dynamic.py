@@ -37,6 +37,7 @@ class EchoNetDynamic:
             if path.suffix.lower() == ".avi"
         }
         self._tracings = self._read_tracings()
+        self._where: dict[str, str] = {}
         self._splits = self._read_splits()
 
     def splits(self) -> Mapping[str, Sequence[str]]:
@@ -60,6 +61,11 @@ class EchoNetDynamic:
                     note(self.problems, f"{name}: the tracing of frame {t} is left out: {error}.")
                 else:
                     yield LabelledFrame(context(loop.frames, t), lv, name, t, None)
+
+    def loops(self) -> Iterator[tuple[str, str, Path | None]]:
+        """Name, split and video of every loop, traced or not."""
+        for name in sorted(self._where.keys() | self._videos.keys()):
+            yield name, self._where.get(name, ""), self._videos.get(name)
 
     def _read_tracings(self) -> dict[str, dict[int, Floats]]:
         """Of each loop and traced frame the rows as float64 (n, 4) of x1, y1, x2, y2, repeated rows once."""
@@ -89,7 +95,7 @@ class EchoNetDynamic:
 
     def _read_splits(self) -> dict[str, list[str]]:
         splits: dict[str, list[str]] = {split: [] for split in SPLITS}
-        where: dict[str, str] = {}
+        where = self._where
         for line, row in _rows(self._folder / _LIST, ("FileName", "Split")):
             name, split = _name(row["FileName"]), row["Split"].lower()
             if split not in splits:

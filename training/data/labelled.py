@@ -48,6 +48,10 @@ class Archive(Protocol):
     def frames(self, split: str) -> Iterator[LabelledFrame]:
         """The labelled frames of a split, read one loop at a time, in the same order every time."""
 
+    def loops(self) -> Iterator[tuple[str, str, Path | None]]:
+        """Name, split and file of every four-chamber loop, labelled or not, sorted; the split is "" where the archive
+        gives none, the file None where it is missing."""
+
 
 def open_archive(kind: str, path: Path) -> Archive:
     """The archive in the folder `path`; kind is one of KINDS.

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,6 +39,16 @@ class Volume:
         if low < 0 or high > 255 or fraction:
             values = (values - low) * (255.0 / max(high - low, 1e-9))
         return np.rint(values).astype(np.uint8)
+
+
+def square_pixels(frames: NDArray[np.uint8], spacing_mm: tuple[float, float] | None) -> NDArray[np.uint8]:
+    """Frames (T, H, W) as on a screen: both spacings (x, y) become the finer one where they differ."""
+    if spacing_mm is None or spacing_mm[0] == spacing_mm[1]:
+        return frames
+    width, height = (
+        round(side * step / min(spacing_mm)) for side, step in zip(frames.shape[:0:-1], spacing_mm, strict=True)
+    )
+    return np.stack([cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR) for frame in frames])
 
 
 def read_volume(path: Path) -> Volume:

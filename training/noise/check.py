@@ -18,7 +18,7 @@ from training.noise.haze_model import HazeModel, pooled, strongest_reading
 from training.noise.search import OTHERS, WALL
 
 DICE = 0.90  # of the left ventricle, at least
-FURTHEST = 20.0  # standard deviations: no component is turned further
+FURTHEST = 20.0  # standard deviations: no channel is turned further
 STEPS = 20
 LEAST_PIXELS = 40  # of the network's grid: no smaller left ventricle is compared
 LEAST_FOUND = 4  # pictures: the Dice of fewer says nothing
@@ -91,10 +91,11 @@ class Examiner:
         return float((now / was - 1).mean())
 
     def limit(self, component: int, weights: Mapping[str, float]) -> float:
-        """How far the component can be turned: until it reads as the phantom's strongest level, or rises no more, or
-        FURTHEST; standard deviations."""
+        """How far the component can be turned: until it reads as the phantom's strongest level, or rises no more, or a
+        channel is at FURTHEST; standard deviations."""
         goal, before, last, reached = strongest_reading(component), self.turned({}), 0.0, 0.0
-        for strength in np.linspace(0, FURTHEST, STEPS + 1)[1:].tolist():
+        furthest = FURTHEST / max(abs(weight) for weight in weights.values())
+        for strength in np.linspace(0, furthest, STEPS + 1)[1:].tolist():
             after = self.turned({name: strength * weight for name, weight in weights.items()})
             own = float(self.model.reading(before, after)[:, component].mean())
             if own >= goal:
@@ -102,7 +103,7 @@ class Examiner:
             if own <= last:
                 return reached
             last, reached = own, strength
-        return FURTHEST
+        return furthest
 
 
 @torch.no_grad()

@@ -84,6 +84,12 @@ def of_phantom(store: FrameStore) -> bool:
     return all(f"{name}_db" in store.index for name in COMPONENTS)
 
 
+def _check_haze(store: FrameStore) -> None:
+    """What is learnt from stored frames about drawn ones needs the phantom's."""
+    if not of_phantom(store):
+        raise InputError("Frames of an archive need an encoder: run `python -m training encoder` first.")
+
+
 def labelled(store: FrameStore, list_path: Path | None, noisy_db: float) -> dict[str, NDArray[np.int64]]:
     """Numbers of the store's clean and noisy training frames, by label.
 
@@ -93,24 +99,25 @@ def labelled(store: FrameStore, list_path: Path | None, noisy_db: float) -> dict
     """
     train = store.of("train")
     if list_path is not None:
-        found = _listed(store, list_path)
+        found = _listed(store, train, list_path)
     elif of_phantom(store):
         level = store.index["haze_db"][train]
         silent = visible(store, train).max(axis=1) == 0
         found = {"clean": train[silent], "noisy": train[level >= noisy_db]}
     else:
         raise InputError(
-            f"Nothing says which frames of {store.folder} are noisy: name a labelling list in [channels] of the recipe."
+            f"Nothing says which frames of {store.folder} are noisy: give [channels] of the recipe a labelling list, "
+            "labels = FILE, a CSV with the columns patient, loop, frame and label (clean or noisy)."
         )
     for label, numbers in found.items():
         if len(numbers) < 2:
             raise InputError(
-                f"{list_path or store.folder} has {len(numbers)} {label} frames; there must be some of each."
+                f"{list_path or store.folder} has {len(numbers)} {label} frames to train on; it must have both kinds."
             )
     return found
 
 
-def _listed(store: FrameStore, path: Path) -> dict[str, NDArray[np.int64]]:
+def _listed(store: FrameStore, train: NDArray[np.int64], path: Path) -> dict[str, NDArray[np.int64]]:
     keys = ("patient", "loop", "frame")
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -120,10 +127,9 @@ def _listed(store: FrameStore, path: Path) -> dict[str, NDArray[np.int64]]:
         raise InputError(f"The labelling list {path} cannot be read: {error.strerror or error}.") from None
     except (KeyError, AttributeError, ValueError, csv.Error):
         raise InputError(f"{path} is no labelling list: it needs the columns patient, loop, frame and label.") from None
-    labels = np.array(
-        [wanted.get((str(p), str(c), str(f)), "") for p, c, f in zip(*(store.index[k] for k in keys), strict=True)]
-    )
-    return {label: np.flatnonzero(labels == label) for label in LABELS}
+    columns = [store.index[key][train].astype(str) for key in keys]
+    labels = np.array([wanted.get(names, "") for names in zip(*columns, strict=True)])
+    return {label: train[labels == label] for label in LABELS}
 
 
 def collect(
@@ -137,8 +143,7 @@ def collect(
         clean, noisy = (inverter.codes(grey_of(store, some[label])) for label in LABELS)
         by = f"labelled by {list_path.name}" if list_path else f"the noisy ones with haze of {noisy_db:g} dB or more"
         return Codes(clean, noisy, f"{len(clean)} clean and {len(noisy)} noisy frames, encoded; {by}")
-    if not of_phantom(store):
-        raise InputError("Frames of an archive need an encoder: run `python -m training encoder` first.")
+    _check_haze(store)
     s = inverter.random(4 * count, seed)
     haze = drawn_haze(store, inverter.drawn(s), seed)
     order = haze.argsort()
@@ -147,7 +152,11 @@ def collect(
 
 
 def drawn_haze(store: FrameStore, grey: Tensor, seed: int, fitted: int = 2000) -> Tensor:
-    """A reading of the haze in pictures (N, 1, side, side), all components together: (N,), about 0 for none."""
+    """A reading of the haze in pictures (N, 1, side, side), all components together: (N,), about 0 for none.
+
+    Raises InputError where the haze of the store's frames is not known.
+    """
+    _check_haze(store)
     train = store.of("train")
     some = np.random.default_rng(seed).choice(train, min(fitted, len(train)), replace=False)
     cells = pooled(grey_of(store, some))

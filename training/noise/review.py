@@ -25,7 +25,7 @@ class Row:
     """keep: "yes" or "no".  component: the noise's name, "" while it has none.  channel: by name.  weight: which way,
     and how much beside the others of the component.  theta, mean: the paper's statistics.  paired: theta of each
     component on same-seed pairs, None without pairs.  like: how alike what the channel does is to what each component
-    does, -1 to 1.  sheet: file of the effect sheet, "" for none."""
+    does, -1 to 1; None where that was not looked at.  sheet: file of the effect sheet, "" for none."""
 
     keep: str
     component: str
@@ -34,14 +34,16 @@ class Row:
     theta: float
     mean: float
     paired: Sequence[float] | None
-    like: Sequence[float]
+    like: Sequence[float] | None
     sheet: str
 
     def cells(self) -> list[object]:
         """As in the table, numbers with four digits."""
         figures = [f"{number:.4g}" for number in (self.weight, self.theta, self.mean)]
-        paired = [""] * len(COMPONENTS) if self.paired is None else [f"{number:.4g}" for number in self.paired]
-        like = [f"{number:.4g}" for number in self.like]
+        paired, like = (
+            [""] * len(COMPONENTS) if each is None else [f"{number:.4g}" for number in each]
+            for each in (self.paired, self.like)
+        )
         return [self.keep, self.component, self.channel, *figures, *paired, *like, self.sheet]
 
 

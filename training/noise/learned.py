@@ -1,0 +1,120 @@
+"""Wide sets of channels, learned by descent through the generator.
+
+Where a component of the noise is spread over many channels, the few that `search.sets` takes separate it badly, and
+what they do at a standard deviation says little about what they do turned far. Here all weights are learned together,
+on pictures turned by any part of the way: the cells should change as haze changes them, walls and all outside the
+sector stay, and the left ventricle be found where it was. Then the channels that matter least are left out, step by
+step, and the others learn on. What leaving one out would cost is estimated as its squared weight times its mean squared
+gradient, which stands in for the curvature (Optimal Brain Damage, LeCun et al. 1989).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from echoq_models.generative.stylegan2 import Generator
+from echoq_models.segment.architecture import SIDE, LvNetwork
+from training.noise.haze_model import HazeModel, pooled, strongest_reading
+from training.noise.search import WALL
+
+
+@dataclass(frozen=True)
+class LearnConfig:
+    """sizes: channels in the sets, falling; none for no such sets.  steps: with all channels; again: each time that
+    some were left out.  batch: pictures a step.  rate: of Adam, standard deviations; it falls to a tenth.  lv, wall:
+    weights of these terms beside that of the cells.  many, far: cost of the weights' sum and of their squares, which
+    keeps sets small and near to what the generator knows."""
+
+    sizes: tuple[int, ...] = (256, 128, 64, 32, 16)
+    steps: int = 150
+    again: int = 60
+    batch: int = 12
+    rate: float = 0.12
+    lv: float = 2.0
+    wall: float = 0.02
+    many: float = 1e-4
+    far: float = 1e-5
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sizes", tuple(self.sizes))  # TOML gives lists
+        if list(self.sizes) != sorted(set(self.sizes), reverse=True) or min(self.sizes, default=1) < 1:
+            raise ValueError("sizes must fall, down to 1 at most")
+
+
+def learned(
+    generator: Generator,
+    model: HazeModel,
+    lv: LvNetwork,
+    s: Tensor,
+    component: int,
+    start: Tensor,
+    config: LearnConfig,
+    seed: int,
+) -> Iterator[Tensor]:
+    """For each of the sizes the weights (S,), in standard deviations, that raise the component to the phantom's
+    strongest reading in pictures of s (N, S). start: weights to begin with, (S,)."""
+    draw = torch.Generator().manual_seed(seed)
+    weights = start.clone().requires_grad_(True)
+    alive, squares = torch.ones_like(start), torch.ones_like(start)
+    sizes = [size for size in config.sizes if size < len(start)]
+    for size in (len(start), *sizes) if sizes else ():
+        if size < len(start):
+            matters = (weights.detach() * alive).square() * squares
+            alive[matters.argsort(descending=True)[size:]] = 0.0
+        optimizer = torch.optim.Adam([weights], betas=(0.8, 0.95))
+        steps = config.steps if size == len(start) else config.again
+        for step in range(steps):
+            optimizer.param_groups[0]["lr"] = config.rate * (1 - 0.9 * step / steps)
+            some = s[torch.randint(len(s), (config.batch,), generator=draw)]
+            part = torch.rand(config.batch, 1, generator=draw).clamp_min(0.1).to(s.device)
+            optimizer.zero_grad()
+            _cost(generator, model, lv, some, part, weights * alive, component, config).backward()
+            optimizer.step()
+        squares = optimizer.state[weights]["exp_avg_sq"]
+        if size < len(start):
+            yield (weights * alive).detach().clone()
+
+
+def _cost(
+    generator: Generator,
+    model: HazeModel,
+    lv: LvNetwork,
+    s: Tensor,
+    part: Tensor,
+    weights: Tensor,
+    component: int,
+    config: LearnConfig,
+) -> Tensor:
+    """What is wrong with pictures of s (B, S) that are turned by `part` (B, 1) of the weights (S,)."""
+    with torch.no_grad():
+        before = _grey(generator, s).clamp(0, 1)
+        cells, known = pooled(before), lv(_for_lv(before))[0]
+        wanted = model.expected(before)[component] * strongest_reading(component) * part
+        wall = model.wall(before, component)
+    after = _grey(generator, s + part * weights * generator.s_std)
+    change = pooled(after) - cells
+    found = F.binary_cross_entropy_with_logits(lv(_for_lv(after))[0], (known > 0).float())
+    brighter = (change * wall).sum(1) / (cells * wall).sum(1).clamp_min(0.1)
+    return (
+        (change - wanted).square().sum() / wanted.square().sum().clamp_min(1e-6)
+        + config.lv * found
+        + config.wall * ((brighter / part[:, 0]).mean() / WALL) ** 2
+        + config.many * weights.abs().sum()
+        + config.far * weights.square().sum()
+    )
+
+
+def _grey(generator: Generator, s: Tensor) -> Tensor:
+    """Pictures (N, 1, side, side), about 0 to 1, not clipped: what is clipped has no slope."""
+    return generator.from_s(s, "constant").mean(1, keepdim=True) * 0.5 + 0.5
+
+
+def _for_lv(grey: Tensor) -> Tensor:
+    """As the left-ventricle network takes single frames."""
+    x = F.interpolate(grey.clamp(0, 1), size=(SIDE, SIDE), mode="bilinear", antialias=grey.shape[-1] > SIDE)
+    return x.expand(-1, 3, -1, -1)
