@@ -36,12 +36,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class PairDenoiserConfig:
     """name, title: of the weights.  architecture: see `denoise.architectures.build`.  side: of the pictures it is
-    trained on; networks in use work on 256."""
+    trained on; networks in use work on 256.  grain: see `pairs_pool.batches`."""
 
     name: str = "pairs"
     title: str = "Fast network, trained on generated pairs"
     architecture: dict[str, Any] = field(default_factory=lambda: {"family": "fast", "context": True})
     side: int = pairs_pool.SIDE
+    grain: float = 1.0
 
     @property
     def output(self) -> str:
@@ -104,7 +105,9 @@ def train(
     seed = config.train.seed + 1 + trainer.step + 1_000_003 * distributed.rank()
     share = config.train.batch // distributed.world()
     output = recipe.denoiser.output
-    batches = pairs_pool.batches(pool, share, seed, device, config.data, output, recipe.denoiser.side)
+    batches = pairs_pool.batches(
+        pool, share, seed, device, config.data, output, recipe.denoiser.side, recipe.denoiser.grain
+    )
     loss = (image_loss if output == "image" else gain_loss)(config.loss)
     curves = Curves(own / "curves")
     trainer.run(batches, loss, say, lambda entry: curves.add(entry, entry["step"]))

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from echoq_desktop.session import Session
 
 DRAG_MS = 16  # how often figures follow a slider
+NAMED = 8  # channels that a tip names: a component may have a hundred
 SHOWN = {
     "after": ("After", "The frame with noise: what the generator changed, added to the frame"),
     "difference": ("Difference", "What the noise adds, blue, and takes away, amber; twice as bright as life"),
@@ -243,5 +244,7 @@ class StrengthBox(QGroupBox):
 def _tip(name: str, channels: Mapping[str, float] | None) -> str:
     if channels is None:
         return f"No channel makes {name} noise yet: try channels below, and name one."
-    made = ", ".join(f"{channel} ({weight:+.2g})" for channel, weight in channels.items())
-    return f"{name}: standard deviations of {made}"
+    falling = sorted(channels.items(), key=lambda each: -abs(each[1]))
+    made = ", ".join(f"{channel} ({weight:+.2g})" for channel, weight in falling[:NAMED])
+    more = f" and {len(falling) - NAMED} more" if len(falling) > NAMED else ""
+    return f"{name}: standard deviations of {made}{more}"

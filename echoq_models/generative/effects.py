@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Mask = NDArray[np.bool_]
 
 MOST = 100  # channels that are tried
+LEADING = 8  # channels of a component that come first: it may have a hundred
 SIGMA = 3.0  # standard deviations by which each is moved
 PROBES = 8  # random pictures by which the reach of all channels is estimated at once
 AT_ONCE = 4  # channels drawn together, each both ways
@@ -52,8 +53,9 @@ def candidates(editor: FrameEditor, encoded: Encoded, sector: Mask, most: int = 
 
 
 def channels_of(noise: NoiseChannels) -> list[str]:
-    """All channels of a set, in its order."""
-    return list(dict.fromkeys(channel for channels in noise.components.values() for channel in channels))
+    """The LEADING heaviest channels of each component."""
+    falling = (sorted(each, key=lambda name: -abs(each[name])) for each in noise.components.values())
+    return list(dict.fromkeys(name for names in falling for name in names[:LEADING]))
 
 
 def effects(

@@ -160,8 +160,20 @@ def test_batches_are_what_each_form_asks_for(folder):
         assert batch.noisy.shape == batch.target.shape == (16, 1, 64, 64)
         same = torch.allclose(batch.target, (batch.noisy + batch.change).clamp(0, 1) * batch.sector, atol=1e-6)
         assert same == (output == "gain")
+        grainy = next(pairs_pool.batches(pool, 16, 0, CPU, PoolConfig(), output, side=64, grainy=1.0))
+        assert torch.equal(grainy.change, batch.change) and torch.equal(grainy.sector, batch.sector)
+        assert float((grainy.noisy - batch.noisy)[batch.noisy > 0].std()) > 0.02
+        assert not bool(((grainy.noisy != 0) & (batch.noisy == 0)).any())  # black stays black
     with pytest.raises(InputError, match="no pairs in"):
         pairs_pool.open_pool(folder / "nowhere", PoolConfig())
+
+
+def test_grain_is_speckle_as_a_display_shows_it():
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        speckle = pairs_pool.grain(4, 256, rng, CPU)
+        assert float(speckle.std()) == pytest.approx(5.57 / 60, rel=0.05)  # dB of a Rayleigh amplitude
+        assert abs(float(speckle.mean())) < 1e-5
 
 
 @pytest.mark.parametrize("output", ["gain", "image"])

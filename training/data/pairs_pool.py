@@ -81,19 +81,46 @@ def open_pool(folder: Path, config: PoolConfig) -> Pool:
     return pool
 
 
+def grain(size: int, side: int, rng: np.random.Generator, device: torch.device) -> Tensor:
+    """Speckle as a display of 60 dB shows it, float32 (size, 1, side, side) around 0: the level of a complex Gaussian
+    field (Goodman 1976), 1 as full scale, standard deviation 0.09. The grain's size is drawn anew each time."""
+    seeded = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
+    field = torch.randn(2 * size, 1, side, side, generator=seeded, device=device)
+    for axis, sigma in enumerate(rng.uniform((0.5, 0.7), (2.5, 4.0))):
+        reach = torch.arange(-int(3 * sigma) - 1, int(3 * sigma) + 2, device=device)
+        kernel = torch.exp(-0.5 * (reach / sigma) ** 2)
+        kernel = (kernel / kernel.norm()).reshape((1, 1, -1, 1) if axis == 0 else (1, 1, 1, -1))
+        field = F.conv2d(field, kernel, padding="same")
+    level = 10 * torch.log10(field.square().reshape(2, size, 1, side, side).sum(0) / 2 + 1e-3)
+    return (level - level.mean()) / 60
+
+
 def batches(
-    pool: Pool, size: int, seed: int, device: torch.device, config: PoolConfig, output: str, side: int = SIDE
+    pool: Pool,
+    size: int,
+    seed: int,
+    device: torch.device,
+    config: PoolConfig,
+    output: str,
+    side: int = SIDE,
+    grainy: float = 0.0,
 ) -> Iterator[TrainingBatch]:
     """Random batches without end, varied as the phantom's are and brought to `side` pixels.
 
-    output: "image" asks for the clean picture, "gain" for the noisy one plus the change.
+    output: "image" asks for the clean picture, "gain" for the noisy one plus the change.  grainy: most fine speckle
+    that both pictures are given, as a share of what a scanner shows: enlarged pictures have none, frames have.
     """
+    rng = np.random.default_rng([seed, 1])
     for batch in phantom_pool.batches(pool, size, seed, device, config):
         maps = [getattr(batch, field.name) for field in dataclasses.fields(TrainingBatch)]
         if batch.noisy.shape[-1] != side:
             maps = [F.interpolate(m, size=(side, side), mode="bilinear", align_corners=False) for m in maps]
         noisy, target, change, confidence, sector = maps
         sector = (sector > 0.5).float()
+        if grainy:
+            share = torch.from_numpy(rng.uniform(0, grainy, (size, 1, 1, 1)).astype(np.float32)).to(device)
+            speckle = share * grain(size, side, rng, device)
+            noisy, target = ((x + speckle * (x > 0)).clamp(0, 1) for x in (noisy, target))
         if output == "gain":
             target = (noisy + change).clamp(0, 1)
         yield TrainingBatch(noisy * sector, target * sector, change * sector, confidence * sector, sector)
