@@ -33,7 +33,7 @@ class DicomEncoding(StrEnum):
 
 Method = Annotated[
     list[str] | None,
-    typer.Option("--method", "-m", help="fast, unet or bm3d; repeat it to compare.", show_default="fast"),
+    typer.Option("--method", "-m", help="fast, unet, pairs or bm3d; repeat it to compare.", show_default="fast"),
 ]
 DeviceOption = Annotated[Device, typer.Option(help="Where networks run.")]
 Sigma = Annotated[

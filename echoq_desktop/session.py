@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from echoq_desktop.engine import Engine, OpenedLoop, Result
 
 ORIGINAL = "original"
-NETWORKS = ("fast", "unet")  # what the middle pane may show, first choice first
+NETWORKS = ("fast", "unet", "pairs")  # what the middle pane may show, first choice first
 TOOLS = ("look", "draw_lv", "draw_myocardium", "edit")
 LOOK_AT_MS = 100  # the playhead tells the worker where it is at most this often
 
@@ -156,7 +156,7 @@ class Session(QObject):
 
     @property
     def middle(self) -> str:
-        """The network of the middle pane: "fast" or "unet"."""
+        """The network of the middle pane, one of NETWORKS."""
         return self.panes[1]
 
     def set_middle(self, method: str) -> None:
@@ -189,7 +189,7 @@ class Session(QObject):
             return "Simulated noise" if self.current is not None and self.current.loop.simulated else "Original"
         if pane == NOISE:
             return "Noise preview"
-        known = {"fast": "Fast network", "unet": "U-Net", "bm3d": "BM3D"}
+        known = {"fast": "Fast network", "unet": "U-Net", "pairs": "Pair-trained network", "bm3d": "BM3D"}
         return (self.methods.get(pane) or {}).get("title") or known.get(pane, pane)
 
     def missing(self, pane: str) -> str | None:

@@ -22,7 +22,13 @@ IMAGE = "#000000"  # behind the echo itself
 
 LV = "#4fd0e8"
 MYOCARDIUM = "#f2a65a"
-PANE_COLOURS = {"original": "#c9ced6", "fast": "#7fd08f", "unet": "#7fd08f", "bm3d": "#c79bf2"}
+PANE_COLOURS = {
+    "original": "#c9ced6",
+    "fast": "#7fd08f",
+    "unet": "#7fd08f",
+    "pairs": "#7fd08f",
+    "bm3d": "#c79bf2",
+}
 
 SPACE = 6  # pixels between things that belong together
 WIDE = 12  # between groups

@@ -22,6 +22,7 @@ COLOURS = {
     "bm3d": "#b07aa1",
     "fast": "#4e79a7",
     "unet": "#e8892b",
+    "pairs": "#17a2a8",
     "oracle": "#59a14f",
     "clean": "#9c755f",
 }

@@ -218,3 +218,4 @@ def _build(path: Any, sha256: str, place: str) -> tuple[nn.Module, Card]:
 
 fast = NetworkDenoiser("fast", "Fast network")
 unet = NetworkDenoiser("unet", "U-Net")
+pairs = NetworkDenoiser("pairs", "Pair-trained network")  # on a generator's pairs, as in the paper

@@ -27,6 +27,7 @@ GROUP = "echoq.denoisers"
 BUILT_IN: Mapping[str, str] = {
     "fast": "echoq_models.denoise.network:fast",
     "unet": "echoq_models.denoise.network:unet",
+    "pairs": "echoq_models.denoise.network:pairs",
     "bm3d": "echoq_models.denoise.bm3d:denoiser",
 }
 

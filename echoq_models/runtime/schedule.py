@@ -10,7 +10,7 @@ from echoq_models.runtime.tasks import BatchJob, DenoiseTask, ExportJob, OpenJob
 
 Work = OpenJob | ExportJob | BatchJob | SegmentJob | EditJob | EffectsJob | NoisyJob | DenoiseTask
 
-LIGHT_FIRST = ("fast", "unet")  # then whatever else there is, bm3d last
+LIGHT_FIRST = ("fast", "pairs", "unet")  # then whatever else there is, bm3d last
 HEAVY_LAST = ("bm3d",)
 
 

@@ -25,7 +25,7 @@ def points(monkeypatch: pytest.MonkeyPatch, **targets: str) -> None:
 def test_the_built_in_ones_are_there_without_an_installation(monkeypatch):
     points(monkeypatch)
     found = registry.denoisers()
-    assert list(found) == ["fast", "unet", "bm3d"]
+    assert list(found) == ["fast", "unet", "pairs", "bm3d"]
     assert [d.name for d in found.values()] == list(found)
     assert not any(isinstance(d, registry.MissingDenoiser) for d in found.values())
     assert found["bm3d"].available() is None
@@ -39,7 +39,7 @@ def test_pyproject_names_the_same_objects():
 def test_a_foreign_denoiser_is_found_and_cannot_take_a_built_in_name(monkeypatch):
     points(monkeypatch, smooth="echoq_models.denoise.bm3d:denoiser", fast="nowhere:nothing")
     found = registry.denoisers()
-    assert list(found) == ["fast", "unet", "bm3d", "smooth"]
+    assert list(found) == ["fast", "unet", "pairs", "bm3d", "smooth"]
     assert found["smooth"].title == "BM3D"
     assert not isinstance(found["fast"], registry.MissingDenoiser)
 
@@ -66,7 +66,7 @@ def test_a_broken_one_is_listed_with_a_sentence(monkeypatch, loop, target, sente
 
 def test_an_unknown_name_lists_the_known_ones(monkeypatch):
     points(monkeypatch)
-    with pytest.raises(EchoQError, match=r"'median' \(known: fast, unet, bm3d\)"):
+    with pytest.raises(EchoQError, match=r"'median' \(known: fast, unet, pairs, bm3d\)"):
         registry.get("median")
 
 

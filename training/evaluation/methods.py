@@ -21,7 +21,7 @@ from echoq_models.metrics.fidelity import psnr
 Frames = NDArray[np.uint8]
 Masks = NDArray[np.bool_]
 
-NETWORKS = ("fast", "unet")
+NETWORKS = ("fast", "unet", "pairs")
 BM3D_SIGMAS = (10.0, 20.0, 30.0, 45.0, 70.0, 100.0, 140.0)  # grey levels
 SLOW_S = 0.2  # of processor time: a method that needs more for a frame sees a part of the frames only
 
