@@ -75,11 +75,12 @@ class ChannelsConfig:
 
 @dataclass(frozen=True)
 class Material:
-    """All that the search looks at. codes: of any clean and noisy frames.  tried, held_out: codes of clean pictures.
-    paired: codes (3, N, S) of hazed pairs' frames and (N, S) of their clean ones.  truth: held-out pairs, whose masks
-    go with held_out. The last two need an encoder and the phantom; None without."""
+    """All that the search looks at. codes: of any clean and noisy frames.  pairs: phantom frames.  tried, held_out:
+    codes of clean pictures.  paired: codes (3, N, S) of hazed pairs' frames and (N, S) of their clean ones.  truth:
+    held-out pairs, whose masks go with held_out. The last two need an encoder and the phantom; None without."""
 
     codes: Codes
+    pairs: Pairs
     model: HazeModel
     tried: Tensor
     held_out: Tensor
@@ -97,12 +98,12 @@ def gather(recipe: PipelineConfig, inverter: Inverter, store: FrameStore) -> Mat
     if inverter.encoder is None or not of_phantom(store):
         # every other one, since drawn pictures come sorted by their haze
         return Material(
-            codes, model, codes.clean[0::2][: config.tried], codes.clean[1::2][: config.held_out], None, None
+            codes, pairs, model, codes.clean[0::2][: config.tried], codes.clean[1::2][: config.held_out], None, None
         )
     truth = phantom_pairs(config.held_out, store.side, hearts, config.pair_seed + 500_000, inverter.place)
     clean, held_out = inverter.codes(pairs.clean), inverter.codes(truth.clean)
     paired = torch.stack([inverter.codes(hazed) for hazed in pairs.hazed]), clean
-    return Material(codes, model, clean[: config.tried], held_out, paired, truth)
+    return Material(codes, pairs, model, clean[: config.tried], held_out, paired, truth)
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,8 @@ def rank(config: ChannelsConfig, inverter: Inverter, material: Material) -> Rank
     return Ranking(unpaired, paired, candidates, effect, wanted, like)
 
 
-Sets = Iterator[tuple[str, dict[str, float]]]  # a word on how it was found, and weights by channel
+# A word on how it was found, weights by channel, and how far it was made to be turned (None where nobody knows)
+Sets = Iterator[tuple[str, dict[str, float], float | None]]
 
 
 def fitted_sets(config: ChannelsConfig, examiner: Examiner, material: Material, ranking: Ranking, number: int) -> Sets:
@@ -147,7 +149,7 @@ def fitted_sets(config: ChannelsConfig, examiner: Examiner, material: Material, 
     for reach in config.reaches:
         for vector in search.sets(effect, target, config.most, reach):
             some = vector.nonzero()[:, 0].tolist()
-            yield f"reach {reach:g}", {names[ranking.candidates[i]]: float(vector[i]) for i in some}
+            yield f"reach {reach:g}", {names[ranking.candidates[i]]: float(vector[i]) for i in some}, None
 
 
 def learned_sets(recipe: PipelineConfig, examiner: Examiner, material: Material, number: int) -> Sets:
@@ -160,9 +162,10 @@ def learned_sets(recipe: PipelineConfig, examiner: Examiner, material: Material,
         hazed, s = material.paired
         start = (hazed[number] - s).mean(0) / generator.s_std.clamp_min(1e-6)
     seed = recipe.channels.seed
-    for vector in learned(generator, material.model, lv, s, number, start, recipe.channel_sets, seed):
-        unit = vector / vector.norm()
-        yield "learned", {names[i]: float(unit[i]) for i in unit.nonzero()[:, 0].tolist()}
+    sets = learned(generator, material.model, lv, s, number, material.pairs, start, recipe.channel_sets, seed)
+    for vector in sets:
+        length = float(vector.norm())
+        yield "learned", {names[i]: float(vector[i]) / length for i in vector.nonzero()[:, 0].tolist()}, length
 
 
 def choose(
@@ -182,8 +185,8 @@ def choose(
         for sets in (few, learned_sets(recipe, examiner, material, number)):
             if best is not None and best[0] <= 1:
                 break
-            for how, some in sets:
-                seen = examiner.look(number, some, examiner.limit(number, some))
+            for how, some, length in sets:
+                seen = examiner.look(number, some, examiner.limit(number, some) if length is None else length)
                 log({"component": component, "channels": len(some), "how": how, **figures(seen)})
                 rating = (max(seen.shortfall(number), 1.0), len(some), some, seen)
                 if seen.own > 0 and (best is None or rating[:2] < best[:2]):
@@ -319,7 +322,7 @@ def _search(
     curves = Curves(own / "curves")
     for place, channel in enumerate(ranking.unpaired.top(config.top)):
         curves.add({"theta": float(ranking.unpaired.theta[channel])}, place)
-    with (own / "log.jsonl").open("w") as log:
+    with (own / "log.jsonl").open("w", buffering=1) as log:
 
         def note(entry: dict[str, Any]) -> None:
             log.write(json.dumps(entry) + "\n")

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 
 from echoq_models.cine import sector as sectors
-from echoq_models.generative.editor import KNOWN_KEY
 from echoq_models.generative.encoder import Encoder, describe
 from echoq_models.generative.stylegan2 import Generator, to_grey
 from echoq_models.metrics.fidelity import psnr, ssim
@@ -48,7 +47,7 @@ def reconstructed(encoder: Encoder, generator: Generator, frames: NDArray[np.uin
 def judge(encoder: Encoder, generator: Generator, frames: NDArray[np.uint8]) -> dict[str, float | int]:
     """How near frames (N, side, side) and what is drawn of them are, within the frame's sector: SSIM blurred and not,
     PSNR; and Dice of the left ventricles that are found in them, of the frames in which one is found (0 where the
-    reconstruction shows none). Frames less like their reconstruction than 95 % of these are told of in the window."""
+    reconstruction shows none)."""
     similar, plain, noise, overlap = [], [], [], []
     for frame, drawn in zip(frames, reconstructed(encoder, generator, frames), strict=True):
         inside = sectors.fit(as_loop(frame[None])).mask
@@ -66,7 +65,6 @@ def judge(encoder: Encoder, generator: Generator, frames: NDArray[np.uint8]) -> 
         "LV Dice, frame and reconstruction": round(float(np.mean(overlap)), 4) if overlap else 0.0,
         "frames with an LV": len(overlap),
         "frames compared": len(frames),
-        KNOWN_KEY: round(float(np.percentile(similar, 5)), 3),
     }
 
 

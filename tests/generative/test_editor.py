@@ -29,6 +29,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("ECHOQ_WEIGHTS", str(folder))
     monkeypatch.setattr(store.resources, "path", lambda *parts: tmp_path / "nothing")
+    editors._build.cache_clear()  # it keeps what other tests made
     return folder
 
 

@@ -158,13 +158,14 @@ def test_learned_sets_keep_the_planted_channel_while_they_shrink(inverter, model
     s, lv = inverter.random(48, 1), fd_echo.network(CPU)
     names = StyleSpace(planted.CONFIG).names
     start = torch.zeros(len(names))
-    wide, few = learned(inverter.generator, model, lv, s, 2, start, WIDE, seed=0)
+    pairs = phantom_pairs(32, 32, "a4c", 9_300_000, CPU)
+    wide, few = learned(inverter.generator, model, lv, s, 2, pairs, start, WIDE, seed=0)
     assert int((wide != 0).sum()) == 24 and int((few != 0).sum()) == 6
     assert planted.PLANTED["near field"] in [names[i] for i in few.nonzero()[:, 0].tolist()]
     examiner = Examiner(inverter, model, inverter.random(16, 2), lv)
     seen = examiner.look(2, {names[i]: float(wide[i]) for i in wide.nonzero()[:, 0].tolist()}, 1.0)
     assert seen.own > 0.25 and abs(seen.other) < 1
-    assert list(learned(inverter.generator, model, lv, s, 2, start, LearnConfig(sizes=()), seed=0)) == []
+    assert list(learned(inverter.generator, model, lv, s, 2, pairs, start, LearnConfig(sizes=()), seed=0)) == []
 
 
 def test_demands_are_met_by_the_haze_itself(model, inverter):
