@@ -13,9 +13,10 @@ from torch.nn import functional as F
 from echoq_models.generative import likeness
 from echoq_models.generative.encoder import Encoder
 from echoq_models.generative.stylegan2 import Generator
-from echoq_models.segment.architecture import SIDE, LvNetwork
+from echoq_models.segment.architecture import LvNetwork
 from training.data.phantom_frames import COMPONENTS
 from training.discriminator import Discriminator
+from training.evaluation import fd_echo
 
 
 @dataclass(frozen=True)
@@ -129,11 +130,8 @@ class Frozen:
 
 
 def for_lv(pictures: Tensor) -> Tensor:
-    """Pictures (N, C, H, W) of -1 to 1 as the left-ventricle network takes them: no neighbours in time, the frame three
-    times."""
-    x = likeness.grey(pictures).clamp(0, 1)
-    x = F.interpolate(x, size=(SIDE, SIDE), mode="bilinear", antialias=x.shape[-1] > SIDE, align_corners=False)
-    return x.expand(-1, 3, -1, -1)
+    """Pictures (N, C, H, W) of -1 to 1 as the left-ventricle network takes them."""
+    return fd_echo.for_lv(likeness.grey(pictures))
 
 
 def feature_distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:

@@ -42,11 +42,17 @@ def features(frames: NDArray[np.uint8], net: LvNetwork) -> NDArray[np.float64]:
     device = next(net.parameters()).device
     found = []
     for part in torch.from_numpy(frames).split(64):
-        x = part[:, None].to(device).float() / 255
-        x = F.interpolate(x, size=(SIDE, SIDE), mode="bilinear", antialias=x.shape[-1] > SIDE, align_corners=False)
-        deepest, skips = net.encoded(x.expand(-1, 3, -1, -1))
+        deepest, skips = net.encoded(for_lv(part[:, None].to(device).float() / 255))
         found.append(torch.cat([level.mean((2, 3)) for level in (*skips, deepest)], dim=1).double().cpu())
     return torch.cat(found).numpy()
+
+
+def for_lv(grey: Tensor) -> Tensor:
+    """Grey pictures (N, 1, H, W) of 0 to 1 as the left-ventricle network takes them: no neighbours in time, the frame
+    three times. What lies outside 0 to 1 is clipped."""
+    x = grey.clamp(0, 1)
+    x = F.interpolate(x, size=(SIDE, SIDE), mode="bilinear", antialias=x.shape[-1] > SIDE, align_corners=False)
+    return x.expand(-1, 3, -1, -1)
 
 
 def frechet(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from echoq_models.generative.stylespace import edited
 from echoq_models.metrics.gcnr import gcnr
-from echoq_models.segment.architecture import SIDE, LvNetwork
+from echoq_models.segment.architecture import LvNetwork
+from training.evaluation import fd_echo
 from training.noise.codes import Inverter
 from training.noise.haze_model import HazeModel, pooled, strongest_reading
 from training.noise.search import OTHERS, WALL
@@ -112,8 +112,7 @@ def lv_dice(network: LvNetwork, before: Tensor, after: Tensor) -> float | None:
     where it is found in fewer than LEAST_FOUND."""
     masks = []
     for grey in (before, after):
-        x = F.interpolate(grey, size=(SIDE, SIDE), mode="bilinear", antialias=grey.shape[-1] > SIDE)
-        masks.append(torch.cat([network(part.expand(-1, 3, -1, -1))[0] > 0 for part in x.split(32)]).flatten(1))
+        masks.append(torch.cat([network(part)[0] > 0 for part in fd_echo.for_lv(grey).split(32)]).flatten(1))
     a, b = masks
     found = a.sum(1) >= LEAST_PIXELS
     if found.sum() < LEAST_FOUND:

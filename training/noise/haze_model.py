@@ -82,6 +82,13 @@ def pooled(grey: Tensor) -> Tensor:
     return F.adaptive_avg_pool2d(grey.float(), CELLS).flatten(1)
 
 
+def slope_of(added: Tensor, grey: Tensor) -> Tensor:
+    """By least squares in each cell, how what is added (..., N, cells) goes with the grey (N, cells): (..., cells)."""
+    spread = grey - grey.mean(0)
+    # a little ridge, for cells of the same grey in all frames
+    return (added * spread).mean(-2) / (spread.square().mean(0) + 1e-4)
+
+
 @dataclass(frozen=True)
 class HazeModel:
     """offset, slope: float32 (3, CELLS^2), a and b above.  inside: bool (CELLS^2,), cells of the sector."""
@@ -95,11 +102,10 @@ class HazeModel:
         """Least squares in each cell. A slope is kept within -1 to 0: haze never darkens, nor adds more than fills."""
         base = pooled(pairs.clean)
         added = torch.stack([pooled(hazed) - base for hazed in pairs.hazed])
-        mean, spread = base.mean(0), base - base.mean(0)
-        # a little ridge, for cells of the same grey in all frames
-        slope = (added * spread).mean(1) / (spread.square().mean(0) + 1e-4)
-        slope = slope.clamp(-1, 0)
-        return cls(added.mean(1) - slope * mean, slope, torch.cat([base, pooled(pairs.hazed[0])]).mean(0) > 0.02)
+        slope = slope_of(added, base).clamp(-1, 0)
+        return cls(
+            added.mean(1) - slope * base.mean(0), slope, torch.cat([base, pooled(pairs.hazed[0])]).mean(0) > 0.02
+        )
 
     def to(self, device: torch.device) -> HazeModel:
         """On this device."""

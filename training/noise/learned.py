@@ -17,9 +17,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from echoq_models.generative.stylegan2 import Generator
-from echoq_models.segment.architecture import SIDE, LvNetwork
-from training.noise.haze_model import HazeModel, Pairs, pooled, strongest_reading
+from echoq_models.generative import likeness
+from echoq_models.generative.stylegan2 import Generator, to_grey
+from echoq_models.segment.architecture import LvNetwork
+from training.evaluation import fd_echo
+from training.noise.haze_model import HazeModel, Pairs, pooled, slope_of, strongest_reading
 from training.noise.search import WALL
 
 
@@ -61,9 +63,8 @@ def learned(
     config: LearnConfig,
     seed: int,
 ) -> Iterator[Tensor]:
-    """For each of the sizes the weights (S,), in standard deviations, that raise the component to its goal
-    in pictures of s (N, S). pairs: phantom frames, for the grain that haze brings.  start: weights to
-    begin with, (S,)."""
+    """For each of the sizes the weights (S,), in standard deviations, that raise the component to its goal in
+    pictures of s (N, S). pairs: phantom frames, for the grain that haze brings.  start: weights to begin with, (S,)."""
     added = _grain_of_haze(pairs, component)
     draw = torch.Generator().manual_seed(seed)
     weights = start.clone().requires_grad_(True)
@@ -100,15 +101,16 @@ def _cost(
 ) -> Tensor:
     """What is wrong with pictures of s (B, S) that are turned by `part` (B, 1) of the weights (S,)."""
     with torch.no_grad():
-        before = _grey(generator, s).clamp(0, 1)
-        cells, known, expected = pooled(before), lv(_for_lv(before))[0], model.expected(before)
+        before = to_grey(generator.from_s(s, "constant"))
+        cells, known, expected = pooled(before), lv(fd_echo.for_lv(before))[0], model.expected(before)
         goal = part * config.goal * strongest_reading(component)
         wanted = expected[component] * goal
         speckle = (added[0] + added[1] * _blocks(before)).clamp_min(0) * part
         wall = model.wall(before, component)
-    after = _grey(generator, s + part * weights * generator.s_std)
+    # not clipped: what is clipped has no slope
+    after = likeness.grey(generator.from_s(s + part * weights * generator.s_std, "constant"))
     change = pooled(after) - cells
-    found = F.binary_cross_entropy_with_logits(lv(_for_lv(after))[0], (known > 0).float())
+    found = F.binary_cross_entropy_with_logits(lv(fd_echo.for_lv(after))[0], (known > 0).float())
     read = model.read(expected, change)
     off = torch.cat([read[:, component, None] - goal, read[:, :component], read[:, component + 1 :]], dim=1)
     grainier = _grain(after) - _grain(before) - speckle
@@ -122,11 +124,6 @@ def _cost(
         + config.many * weights.abs().sum()
         + config.far * weights.square().sum()
     )
-
-
-def _grey(generator: Generator, s: Tensor) -> Tensor:
-    """Pictures (N, 1, side, side), about 0 to 1, not clipped: what is clipped has no slope."""
-    return generator.from_s(s, "constant").mean(1, keepdim=True) * 0.5 + 0.5
 
 
 def _blocks(grey: Tensor) -> Tensor:
@@ -144,12 +141,5 @@ def _grain(grey: Tensor) -> Tensor:
 def _grain_of_haze(pairs: Pairs, component: int) -> tuple[Tensor, Tensor]:
     """Offset and slope, (blocks,) each: in a block of grey g the component brings about offset + slope g of grain."""
     added, grey = _grain(pairs.hazed[component]) - _grain(pairs.clean), _blocks(pairs.clean)
-    spread = grey - grey.mean(0)
-    slope = (added * spread).mean(0) / (spread.square().mean(0) + 1e-4)
+    slope = slope_of(added, grey)
     return added.mean(0) - slope * grey.mean(0), slope
-
-
-def _for_lv(grey: Tensor) -> Tensor:
-    """As the left-ventricle network takes single frames."""
-    x = F.interpolate(grey.clamp(0, 1), size=(SIDE, SIDE), mode="bilinear", antialias=grey.shape[-1] > SIDE)
-    return x.expand(-1, 3, -1, -1)

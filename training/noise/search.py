@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from echoq_models.generative.likeness import grey as grey_of
 from echoq_models.generative.stylegan2 import Generator, to_grey
 from training.noise.codes import BATCH, Inverter
 from training.noise.haze_model import HazeModel, pooled
@@ -59,7 +60,7 @@ def pulls(generator: Generator, model: HazeModel, s: Tensor, component: int) -> 
     total = torch.zeros_like(s[0])
     for part in s.split(BATCH):
         place = part.clone().requires_grad_(True)
-        grey = generator.from_s(place, "constant").mean(1, keepdim=True) * 0.5 + 0.5
+        grey = grey_of(generator.from_s(place, "constant"))
         wanted = model.expected(grey.detach().clamp(0, 1))[component]
         (gradient,) = torch.autograd.grad((pooled(grey) * wanted).sum(), place)
         total += gradient.sum(0)
