@@ -36,13 +36,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class PairDenoiserConfig:
     """name, title: of the weights.  architecture: see `denoise.architectures.build`.  side: of the pictures it is
-    trained on; networks in use work on 256.  grain: see `pairs_pool.batches`."""
+    trained on; networks in use work on 256.  grain, empty: see `pairs_pool.batches`."""
 
     name: str = "pairs"
     title: str = "Fast network, trained on generated pairs"
     architecture: dict[str, Any] = field(default_factory=lambda: {"family": "fast", "context": True})
     side: int = pairs_pool.SIDE
     grain: float = 1.0
+    empty: float = 0.25
 
     @property
     def output(self) -> str:
@@ -104,9 +105,10 @@ def train(
     # a resumed run goes on with other pairs, and every process sees its own
     seed = config.train.seed + 1 + trainer.step + 1_000_003 * distributed.rank()
     share = config.train.batch // distributed.world()
-    output = recipe.denoiser.output
+    denoiser = recipe.denoiser
+    output = denoiser.output
     batches = pairs_pool.batches(
-        pool, share, seed, device, config.data, output, recipe.denoiser.side, recipe.denoiser.grain
+        pool, share, seed, device, config.data, output, denoiser.side, denoiser.grain, denoiser.empty
     )
     loss = (image_loss if output == "image" else gain_loss)(config.loss)
     curves = Curves(own / "curves")

@@ -45,13 +45,16 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class PairsConfig:
     """count: pairs; shard: pairs a file.  on: chance of each component in a pair.  untouched: share of pairs without
-    any.  sequences: how many, of `length` frames.  sway: how far a code goes towards another's in a sequence.
-    floor: deepest change that the gain form asks for, full grey scales.  seed: of all draws."""
+    any.  together: most that the strengths of a pair, as shares of their limits, come to: all at their limits make
+    a picture whiter than haze does.  sequences: how many, of `length` frames.  sway: how far a code goes towards
+    another's in a sequence.  floor: deepest change that the gain form asks for, full grey scales.  seed: of all
+    draws."""
 
     count: int = 5600
     shard: int = 100
     on: float = 0.6
     untouched: float = 0.05
+    together: float = 1.2
     sequences: int = 64
     length: int = 16
     sway: float = 0.15
@@ -75,7 +78,9 @@ def draw_strengths(
     on = rng.random((count, len(names))) < config.on
     on[np.arange(count), rng.integers(len(names), size=count)] = True
     on[rng.random(count) < config.untouched] = False
-    return rng.random((count, len(names))) * np.array([noise.limit(name) for name in names]) * on
+    shares = rng.random((count, len(names))) * on
+    shares /= np.maximum(shares.sum(axis=1, keepdims=True) / config.together, 1.0)
+    return shares * np.array([noise.limit(name) for name in names])
 
 
 def directions(noise: NoiseChannels, inverter: Inverter) -> Tensor:

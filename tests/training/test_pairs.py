@@ -44,7 +44,7 @@ RECIPE = PipelineConfig(
         architecture={"family": "fast", "widths": [8, 12, 16, 16], "deep_blocks": 1, "context": True},
         side=32,
     ),
-    denoiser_train=TrainConfig(batch=8, steps=40, lr=4e-3, warmup=5, ema=0.8, bfloat16=False, log_every=10),
+    denoiser_train=TrainConfig(batch=8, steps=100, lr=4e-3, warmup=5, ema=0.8, bfloat16=False, log_every=10),
 )
 QUIET = [None].append
 
@@ -101,6 +101,7 @@ def test_strengths_are_random_within_the_limits():
     config = PairsConfig(on=0.5, untouched=0.1)
     drawn = pairs.draw_strengths(noise, 4000, config, np.random.default_rng(0))
     assert (drawn >= 0).all() and drawn.max(axis=0) == pytest.approx([4, 2, 1], rel=0.01)
+    assert (drawn / [4, 2, 1]).sum(axis=1).max() == pytest.approx(config.together)
     assert (drawn.sum(axis=1) == 0).mean() == pytest.approx(0.1, abs=0.02)
     assert (drawn[:, 0] > 0).mean() == pytest.approx(0.9 * (0.5 + 0.5 / 3), abs=0.03)
 
@@ -164,6 +165,11 @@ def test_batches_are_what_each_form_asks_for(folder):
         assert torch.equal(grainy.change, batch.change) and torch.equal(grainy.sector, batch.sector)
         assert float((grainy.noisy - batch.noisy)[batch.noisy > 0].std()) > 0.02
         assert not bool(((grainy.noisy != 0) & (batch.noisy == 0)).any())  # black stays black
+        heartless = next(pairs_pool.batches(pool, 16, 0, CPU, PoolConfig(), output, side=64, empty=1.0))
+        assert torch.equal(heartless.noisy, heartless.target) and not heartless.change.any()
+        assert torch.equal(heartless.sector, batch.sector) and torch.equal(heartless.confidence, batch.sector)
+        assert not heartless.noisy[heartless.sector == 0].any()
+        assert not torch.equal(heartless.noisy, batch.noisy)
     with pytest.raises(InputError, match="no pairs in"):
         pairs_pool.open_pool(folder / "nowhere", PoolConfig())
 
@@ -222,3 +228,14 @@ def test_what_is_missing_is_said(folder, made, tmp_path, monkeypatch):
         pairs.run(RECIPE, bare, CPU, QUIET)
     with pytest.raises(ValueError, match="multiple of shard"):
         PairsConfig(count=10, shard=4)
+
+
+def test_heartless_pictures_are_tissue_of_every_brightness_without_a_shape_in_it():
+    rng = np.random.default_rng(1)
+    drawn = torch.cat([pairs_pool.heartless(4, 128, rng, CPU) for _ in range(16)])
+    assert drawn.min() >= 0 and drawn.max() <= 1
+    levels = drawn.mean((1, 2, 3))
+    assert levels.min() < 0.25 and levels.max() > 0.6
+    smooth = torch.nn.functional.avg_pool2d(drawn, 32)
+    rough = smooth - smooth.mean((3,), keepdim=True)  # along a row, where depth has no part
+    assert float(rough.abs().mean()) < 0.06

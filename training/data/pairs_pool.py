@@ -8,7 +8,7 @@ darkening that the change is.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -81,18 +81,42 @@ def open_pool(folder: Path, config: PoolConfig) -> Pool:
     return pool
 
 
-def grain(size: int, side: int, rng: np.random.Generator, device: torch.device) -> Tensor:
-    """Speckle as a display of 60 dB shows it, float32 (size, 1, side, side) around 0: the level of a complex Gaussian
-    field (Goodman 1976), 1 as full scale, standard deviation 0.09. The grain's size is drawn anew each time."""
-    seeded = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
-    field = torch.randn(2 * size, 1, side, side, generator=seeded, device=device)
-    for axis, sigma in enumerate(rng.uniform((0.5, 0.7), (2.5, 4.0))):
-        reach = torch.arange(-int(3 * sigma) - 1, int(3 * sigma) + 2, device=device)
+def _noise(
+    shape: tuple[int, int, int], sigmas: Sequence[float], rng: np.random.Generator, place: torch.device
+) -> Tensor:
+    """Gaussian noise of variance 1, smoothed by `sigmas` pixels down and across: float32 (N, 1, H, W)."""
+    seeded = torch.Generator(place).manual_seed(int(rng.integers(2**62)))
+    field = torch.randn(shape[0], 1, *shape[1:], generator=seeded, device=place)
+    for axis, sigma in enumerate(sigmas):
+        reach = torch.arange(-int(3 * sigma) - 1, int(3 * sigma) + 2, device=place)
         kernel = torch.exp(-0.5 * (reach / sigma) ** 2)
         kernel = (kernel / kernel.norm()).reshape((1, 1, -1, 1) if axis == 0 else (1, 1, 1, -1))
         field = F.conv2d(field, kernel, padding="same")
+    return field
+
+
+def grain(size: int, side: int, rng: np.random.Generator, device: torch.device) -> Tensor:
+    """Speckle as a display of 60 dB shows it, float32 (size, 1, side, side) around 0: the level of a complex Gaussian
+    field (Goodman 1976), 1 as full scale, standard deviation 0.09. The grain's size is drawn anew each time."""
+    sigmas = np.exp(rng.uniform(np.log((0.5, 0.7)), np.log((3.5, 7.0))))
+    field = _noise((2 * size, side, side), sigmas, rng, device)
     level = 10 * torch.log10(field.square().reshape(2, size, 1, side, side).sum(0) / 2 + 1e-3)
     return (level - level.mean()) / 60
+
+
+def heartless(size: int, side: int, rng: np.random.Generator, device: torch.device) -> Tensor:
+    """Pictures of speckle in which there is no heart, float32 (size, 1, side, side) in [0, 1]: even tissue of any
+    brightness, brighter or darker with depth and in wide clouds, as haze would have it."""
+
+    def drawn(low: float, high: float) -> Tensor:
+        return torch.from_numpy(rng.uniform(low, high, (size, 1, 1, 1)).astype(np.float32)).to(device)
+
+    coarse = side // 8  # clouds are drawn small and enlarged
+    clouds = _noise((size, coarse, coarse), rng.uniform(1.5, 4.0, 2), rng, device)
+    clouds = F.interpolate(clouds, size=(side, side), mode="bicubic", align_corners=False)
+    depth = torch.linspace(-0.5, 0.5, side, device=device).reshape(1, 1, side, 1)
+    level = drawn(0.08, 0.8) + drawn(-0.35, 0.35) * depth + drawn(0.0, 0.1) * clouds
+    return (level + drawn(0.3, 1.6) * grain(size, side, rng, device)).clamp(0, 1)
 
 
 def batches(
@@ -104,11 +128,14 @@ def batches(
     output: str,
     side: int = SIDE,
     grainy: float = 0.0,
+    empty: float = 0.0,
 ) -> Iterator[TrainingBatch]:
     """Random batches without end, varied as the phantom's are and brought to `side` pixels.
 
     output: "image" asks for the clean picture, "gain" for the noisy one plus the change.  grainy: most fine speckle
     that both pictures are given, as a share of what a scanner shows: enlarged pictures have none, frames have.
+    empty: share of the pictures that `heartless` ones take the place of, to be left as they are; a generator of hearts
+    draws none, and a network that has seen none finds a heart in everything.
     """
     rng = np.random.default_rng([seed, 1])
     for batch in phantom_pool.batches(pool, size, seed, device, config):
@@ -121,6 +148,10 @@ def batches(
             share = torch.from_numpy(rng.uniform(0, grainy, (size, 1, 1, 1)).astype(np.float32)).to(device)
             speckle = share * grain(size, side, rng, device)
             noisy, target = ((x + speckle * (x > 0)).clamp(0, 1) for x in (noisy, target))
+        none = torch.from_numpy(rng.random(size) < empty).to(device)
+        if none.any():
+            noisy[none] = target[none] = heartless(int(none.sum()), side, rng, device)
+            change[none], confidence[none] = 0, 1
         if output == "gain":
             target = (noisy + change).clamp(0, 1)
         yield TrainingBatch(noisy * sector, target * sector, change * sector, confidence * sector, sector)
