@@ -28,6 +28,7 @@ from echoq_models.generative.noise_channels import COMPONENTS, LIMITS_KEY, Noise
 from echoq_models.generative.stylespace import StyleSpace
 from echoq_models.weights import store as weights
 from training import products
+from training import recipe as recipes
 from training.curves import Curves
 from training.data.frames import FrameStore
 from training.evaluation import fd_echo
@@ -35,7 +36,7 @@ from training.noise import review, search
 from training.noise.check import Examiner, Intervention, gcnr_curve
 from training.noise.codes import Codes, Inverter, collect, of_phantom
 from training.noise.haze_model import HazeModel, Pairs, phantom_pairs
-from training.noise.learned import learned
+from training.noise.learned import Learner
 from training.noise.sheets import effect_sheet
 
 if TYPE_CHECKING:
@@ -161,9 +162,8 @@ def learned_sets(recipe: PipelineConfig, examiner: Examiner, material: Material,
     if material.paired is not None:
         hazed, s = material.paired
         start = (hazed[number] - s).mean(0) / generator.s_std.clamp_min(1e-6)
-    seed = recipe.channels.seed
-    sets = learned(generator, material.model, lv, s, number, material.pairs, start, recipe.channel_sets, seed)
-    for vector in sets:
+    learner = Learner(generator, material.model, lv, material.pairs, recipe.channel_sets)
+    for vector in learner.sets(s, number, start, recipe.channels.seed):
         length = float(vector.norm())
         yield "learned", {names[i]: float(vector[i]) / length for i in vector.nonzero()[:, 0].tolist()}, length
 
@@ -294,8 +294,7 @@ def run(
     store = FrameStore(folder / "frames")
     if store.side != generator.config.resolution:
         raise InputError(f"{store.folder} has frames of {store.side} pixels, and the run's generator draws others.")
-    own.mkdir(parents=True, exist_ok=True)
-    (own / "config.json").write_text(json.dumps(dataclasses.asdict(recipe), indent=2))
+    recipes.note(recipe, own)
     material = gather(recipe, inverter, store)
     say(material.codes.source)
     ranked = card.figures.get(RANKED_KEY, [])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,8 +94,7 @@ def train(
 
     start: name of weights to begin a new run from.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(dataclasses.asdict(config), indent=2))
+    recipes.note(config, folder)
     torch.manual_seed(config.train.seed)
     device = distributed.join(device)
     trainer = Trainer(begin(build(config.architecture), start), folder, config.train, device)

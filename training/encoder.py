@@ -6,8 +6,6 @@ if it had not been (one that ends by the clock as near as clocks are).
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ from echoq_models.errors import InputError
 from echoq_models.generative.encoder import Encoder, EncoderConfig
 from echoq_models.generative.stylegan2 import GeneratorConfig
 from training import distributed, products
+from training import recipe as recipes
 from training.curves import Curves
 from training.data.frames import FrameStore
 from training.data.phantom_frames import COMPONENTS
@@ -169,8 +168,7 @@ def train(recipe: PipelineConfig, folder: Path, device: torch.device, say: Calla
     if critic is None and distributed.rank() == 0:
         say(f"{folder / 'gan'} has no checkpoint: trained without the features of its discriminator")
     frozen = Frozen(generator, critic, fd_echo.network(device))
-    own.mkdir(parents=True, exist_ok=True)
-    (own / "config.json").write_text(json.dumps(dataclasses.asdict(recipe), indent=2))
+    recipes.note(recipe, own)
     torch.manual_seed(recipe.encoder_train.seed)
     try:
         encoder = Encoder(config.network(generator.config))

@@ -7,7 +7,6 @@ if it had not been.
 from __future__ import annotations
 
 import copy
-import dataclasses
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from echoq_models.errors import InputError
 from echoq_models.generative.stylegan2 import Generator, GeneratorConfig
 from training import checkpoint, distributed, gan_losses
+from training import recipe as recipes
 from training.curves import Curves
 from training.data.frames import FrameStore
 from training.discriminator import Discriminator, DiscriminatorConfig
@@ -255,8 +255,7 @@ def train(recipe: PipelineConfig, folder: Path, device: torch.device, say: Calla
             f"{store.folder} has frames of {store.side} pixels, and the recipe's generator draws {wanted}."
         )
     own = folder / "gan"
-    own.mkdir(parents=True, exist_ok=True)
-    (own / "config.json").write_text(json.dumps(dataclasses.asdict(recipe), indent=2))
+    recipes.note(recipe, own)
     device = distributed.join(device)
     trainer = GanTrainer(recipe.generator, recipe.discriminator, recipe.gan, own, device)
     trainer.run(store, say)

@@ -6,8 +6,6 @@ can only darken. Loop, losses and weights are those of the denoisers that are tr
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +18,7 @@ from torch import Tensor, nn
 from echoq_models.denoise.architectures import ReleasedUNet, build
 from echoq_models.errors import InputError
 from training import distributed
+from training import recipe as recipes
 from training.curves import Curves
 from training.data import pairs_pool
 from training.data.archive_loops import ARCHIVES
@@ -36,13 +35,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class PairDenoiserConfig:
     """name, title: of the weights.  architecture: see `denoise.architectures.build`.  side: of the pictures it is
-    trained on; networks in use work on 256.  grain, empty: see `pairs_pool.batches`."""
+    trained on; networks in use work on 256.  grain, clouds, empty: see `pairs_pool.batches`."""
 
     name: str = "pairs"
     title: str = "Fast network, trained on generated pairs"
     architecture: dict[str, Any] = field(default_factory=lambda: {"family": "fast", "context": True})
     side: int = pairs_pool.SIDE
-    grain: float = 1.0
+    grain: float = 1.4
+    clouds: float = 0.3
     empty: float = 0.25
 
     @property
@@ -74,7 +74,7 @@ def settings(recipe: PipelineConfig) -> DenoiserConfig:
     """The denoiser's part of the recipe, as the phantom's denoisers have it."""
     own = recipe.denoiser
     return DenoiserConfig(
-        own.name, own.title, own.architecture, recipe.denoiser_train, PoolConfig(), recipe.denoiser_loss
+        own.name, own.title, own.architecture, recipe.denoiser_train, PoolConfig(gamma=1.6), recipe.denoiser_loss
     )
 
 
@@ -93,8 +93,7 @@ def train(
     """
     config, own = settings(recipe), folder / "denoiser"
     pool = pairs_pool.open_pool(folder / "pairs" / "stills", config.data)
-    own.mkdir(parents=True, exist_ok=True)
-    (own / "config.json").write_text(json.dumps(dataclasses.asdict(recipe), indent=2))
+    recipes.note(recipe, own)
     torch.manual_seed(config.train.seed)
     device = distributed.join(device)
     network = begin(build(config.architecture), start)
@@ -108,7 +107,7 @@ def train(
     denoiser = recipe.denoiser
     output = denoiser.output
     batches = pairs_pool.batches(
-        pool, share, seed, device, config.data, output, denoiser.side, denoiser.grain, denoiser.empty
+        pool, share, seed, device, config.data, output, denoiser.side, denoiser.grain, denoiser.clouds, denoiser.empty
     )
     loss = (image_loss if output == "image" else gain_loss)(config.loss)
     curves = Curves(own / "curves")

@@ -11,7 +11,6 @@ frames only, over a code that sways a little way towards another heart's and bac
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +29,7 @@ from echoq_models.generative import noise_channels
 from echoq_models.generative.noise_channels import NoiseChannels
 from echoq_models.generative.stylespace import StyleSpace
 from training import products
+from training import recipe as recipes
 from training.curves import Curves
 from training.data.frames import FrameStore
 from training.data.pairs_pool import as_arrays
@@ -193,8 +193,7 @@ def run(recipe: PipelineConfig, folder: Path, device: torch.device, say: Callabl
     new = own.with_name("pairs-new")
     try:
         shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        (new / "config.json").write_text(json.dumps(dataclasses.asdict(recipe), indent=2))
+        recipes.note(recipe, new)
         noise.save(new / "noise_channels.json")
         _fill(new, "stills", stills(config, inverter, noise, codes))
         _fill(new, "sequences", sequences(config, inverter, noise, codes))

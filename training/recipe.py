@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from echoq_models.files import replacing
+
 Config = TypeVar("Config")
 
 
@@ -27,6 +29,13 @@ def plain(config: Any) -> dict[str, Any]:
     """A configuration (a dataclass) as JSON gives it back."""
     table: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
     return table
+
+
+def note(config: Any, folder: Path) -> None:
+    """Make `folder` and write the configuration into its config.json, whole or not at all. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / "config.json") as new:
+        new.write_text(json.dumps(plain(config), indent=2), encoding="utf-8")
 
 
 def noted(table: Mapping[str, Any], config: Any) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from training.noise import review, search
 from training.noise.check import Examiner
 from training.noise.codes import Inverter, collect, drawn_haze, grey_of, labelled, visible
 from training.noise.haze_model import HazeModel, phantom_pairs, strongest_reading
-from training.noise.learned import LearnConfig, learned
+from training.noise.learned import LearnConfig, Learner
 from training.pipeline import PipelineConfig
 
 CPU = torch.device("cpu")
@@ -159,13 +159,13 @@ def test_learned_sets_keep_the_planted_channel_while_they_shrink(inverter, model
     names = StyleSpace(planted.CONFIG).names
     start = torch.zeros(len(names))
     pairs = phantom_pairs(32, 32, "a4c", 9_300_000, CPU)
-    wide, few = learned(inverter.generator, model, lv, s, 2, pairs, start, WIDE, seed=0)
+    wide, few = Learner(inverter.generator, model, lv, pairs, WIDE).sets(s, 2, start, seed=0)
     assert int((wide != 0).sum()) == 24 and int((few != 0).sum()) == 6
     assert planted.PLANTED["near field"] in [names[i] for i in few.nonzero()[:, 0].tolist()]
     examiner = Examiner(inverter, model, inverter.random(16, 2), lv)
     seen = examiner.look(2, {names[i]: float(wide[i]) for i in wide.nonzero()[:, 0].tolist()}, 1.0)
     assert seen.own > 0.25 and abs(seen.other) < 1
-    assert list(learned(inverter.generator, model, lv, s, 2, pairs, start, LearnConfig(sizes=()), seed=0)) == []
+    assert list(Learner(inverter.generator, model, lv, pairs, LearnConfig(sizes=())).sets(s, 2, start, seed=0)) == []
 
 
 def test_demands_are_met_by_the_haze_itself(model, inverter):

@@ -165,6 +165,11 @@ def test_batches_are_what_each_form_asks_for(folder):
         assert torch.equal(grainy.change, batch.change) and torch.equal(grainy.sector, batch.sector)
         assert float((grainy.noisy - batch.noisy)[batch.noisy > 0].std()) > 0.02
         assert not bool(((grainy.noisy != 0) & (batch.noisy == 0)).any())  # black stays black
+        cloudy = next(pairs_pool.batches(pool, 16, 0, CPU, PoolConfig(), output, side=64, cloudy=0.3))
+        varied = (cloudy.change / batch.change)[batch.change < -0.05]
+        assert 0.2 < float(varied.log().std()) < 0.4
+        shown = (batch.noisy > 0) & (cloudy.noisy > 0) & (cloudy.noisy < 1)
+        assert torch.allclose(*((x.noisy + x.change)[shown] for x in (batch, cloudy)), atol=1e-5)
         heartless = next(pairs_pool.batches(pool, 16, 0, CPU, PoolConfig(), output, side=64, empty=1.0))
         assert torch.equal(heartless.noisy, heartless.target) and not heartless.change.any()
         assert torch.equal(heartless.sector, batch.sector) and torch.equal(heartless.confidence, batch.sector)

@@ -104,6 +104,13 @@ def grain(size: int, side: int, rng: np.random.Generator, device: torch.device) 
     return (level - level.mean()) / 60
 
 
+def clouds(size: int, side: int, rng: np.random.Generator, device: torch.device) -> Tensor:
+    """Smooth random fields of variance 1, float32 (size, 1, side, side), an eighth to a half of the side wide."""
+    coarse = side // 8
+    field = _noise((size, coarse, coarse), rng.uniform(0.05, 0.125, 2) * coarse, rng, device)
+    return F.interpolate(field, size=(side, side), mode="bicubic", align_corners=False)
+
+
 def heartless(size: int, side: int, rng: np.random.Generator, device: torch.device) -> Tensor:
     """Pictures of speckle in which there is no heart, float32 (size, 1, side, side) in [0, 1]: even tissue of any
     brightness, brighter or darker with depth and in wide clouds, as haze would have it."""
@@ -111,11 +118,8 @@ def heartless(size: int, side: int, rng: np.random.Generator, device: torch.devi
     def drawn(low: float, high: float) -> Tensor:
         return torch.from_numpy(rng.uniform(low, high, (size, 1, 1, 1)).astype(np.float32)).to(device)
 
-    coarse = side // 8  # clouds are drawn small and enlarged
-    clouds = _noise((size, coarse, coarse), rng.uniform(1.5, 4.0, 2), rng, device)
-    clouds = F.interpolate(clouds, size=(side, side), mode="bicubic", align_corners=False)
     depth = torch.linspace(-0.5, 0.5, side, device=device).reshape(1, 1, side, 1)
-    level = drawn(0.08, 0.8) + drawn(-0.35, 0.35) * depth + drawn(0.0, 0.1) * clouds
+    level = drawn(0.08, 0.8) + drawn(-0.35, 0.35) * depth + drawn(0.0, 0.1) * clouds(size, side, rng, device)
     return (level + drawn(0.3, 1.6) * grain(size, side, rng, device)).clamp(0, 1)
 
 
@@ -128,12 +132,14 @@ def batches(
     output: str,
     side: int = SIDE,
     grainy: float = 0.0,
+    cloudy: float = 0.0,
     empty: float = 0.0,
 ) -> Iterator[TrainingBatch]:
     """Random batches without end, varied as the phantom's are and brought to `side` pixels.
 
     output: "image" asks for the clean picture, "gain" for the noisy one plus the change.  grainy: most fine speckle
     that both pictures are given, as a share of what a scanner shows: enlarged pictures have none, frames have.
+    cloudy: how much haze varies over the picture beyond what the generator draws, as a standard deviation of its log.
     empty: share of the pictures that `heartless` ones take the place of, to be left as they are; a generator of hearts
     draws none, and a network that has seen none finds a heart in everything.
     """
@@ -144,6 +150,10 @@ def batches(
             maps = [F.interpolate(m, size=(side, side), mode="bilinear", align_corners=False) for m in maps]
         noisy, target, change, confidence, sector = maps
         sector = (sector > 0.5).float()
+        if cloudy:
+            kept = noisy + change
+            change = change * torch.exp(cloudy * clouds(size, side, rng, device))
+            noisy = (kept - change).clamp(0, 1)
         if grainy:
             share = torch.from_numpy(rng.uniform(0, grainy, (size, 1, 1, 1)).astype(np.float32)).to(device)
             speckle = share * grain(size, side, rng, device)

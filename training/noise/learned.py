@@ -52,78 +52,69 @@ class LearnConfig:
             raise ValueError("sizes must fall, down to 1 at most")
 
 
-def learned(
-    generator: Generator,
-    model: HazeModel,
-    lv: LvNetwork,
-    s: Tensor,
-    component: int,
-    pairs: Pairs,
-    start: Tensor,
-    config: LearnConfig,
-    seed: int,
-) -> Iterator[Tensor]:
-    """For each of the sizes the weights (S,), in standard deviations, that raise the component to its goal in
-    pictures of s (N, S). pairs: phantom frames, for the grain that haze brings.  start: weights to begin with, (S,)."""
-    added = _grain_of_haze(pairs, component)
-    draw = torch.Generator().manual_seed(seed)
-    weights = start.clone().requires_grad_(True)
-    alive, squares = torch.ones_like(start), torch.ones_like(start)
-    sizes = [size for size in config.sizes if size < len(start)]
-    for size in (len(start), *sizes) if sizes else ():
-        if size < len(start):
-            matters = (weights.detach() * alive).square() * squares
-            alive[matters.argsort(descending=True)[size:]] = 0.0
-        optimizer = torch.optim.Adam([weights], betas=(0.8, 0.95))
-        steps = config.steps if size == len(start) else config.again
-        for step in range(steps):
-            optimizer.param_groups[0]["lr"] = config.rate * (1 - 0.9 * step / steps)
-            some = s[torch.randint(len(s), (config.batch,), generator=draw)]
-            part = torch.rand(config.batch, 1, generator=draw).clamp_min(0.1).to(s.device)
-            optimizer.zero_grad()
-            _cost(generator, model, lv, some, part, weights * alive, component, added, config).backward()
-            optimizer.step()
-        squares = optimizer.state[weights]["exp_avg_sq"]
-        if size < len(start):
-            yield (weights * alive).detach().clone()
+@dataclass(frozen=True)
+class Learner:
+    """Learns the sets of a generator. model: what haze does.  lv: network that finds the left ventricle.  pairs:
+    phantom frames, for the grain that haze brings."""
 
+    generator: Generator
+    model: HazeModel
+    lv: LvNetwork
+    pairs: Pairs
+    config: LearnConfig
 
-def _cost(
-    generator: Generator,
-    model: HazeModel,
-    lv: LvNetwork,
-    s: Tensor,
-    part: Tensor,
-    weights: Tensor,
-    component: int,
-    added: tuple[Tensor, Tensor],
-    config: LearnConfig,
-) -> Tensor:
-    """What is wrong with pictures of s (B, S) that are turned by `part` (B, 1) of the weights (S,)."""
-    with torch.no_grad():
-        before = to_grey(generator.from_s(s, "constant"))
-        cells, known, expected = pooled(before), lv(fd_echo.for_lv(before))[0], model.expected(before)
-        goal = part * config.goal * strongest_reading(component)
-        wanted = expected[component] * goal
-        speckle = (added[0] + added[1] * _blocks(before)).clamp_min(0) * part
-        wall = model.wall(before, component)
-    # not clipped: what is clipped has no slope
-    after = likeness.grey(generator.from_s(s + part * weights * generator.s_std, "constant"))
-    change = pooled(after) - cells
-    found = F.binary_cross_entropy_with_logits(lv(fd_echo.for_lv(after))[0], (known > 0).float())
-    read = model.read(expected, change)
-    off = torch.cat([read[:, component, None] - goal, read[:, :component], read[:, component + 1 :]], dim=1)
-    grainier = _grain(after) - _grain(before) - speckle
-    brighter = (change * wall).sum(1) / (cells * wall).sum(1).clamp_min(0.1)
-    return (
-        (change - wanted).square().sum() / wanted.square().sum().clamp_min(1e-6)
-        + config.reading * off.square().sum(1).mean()
-        + config.lv * found
-        + config.grain * grainier.square().sum() / speckle.square().sum().clamp_min(1e-6)
-        + config.wall * ((brighter / part[:, 0]).mean() / WALL) ** 2
-        + config.many * weights.abs().sum()
-        + config.far * weights.square().sum()
-    )
+    def sets(self, s: Tensor, component: int, start: Tensor, seed: int) -> Iterator[Tensor]:
+        """For each of the sizes the weights (S,), in standard deviations, that raise the component to its goal in
+        pictures of s (N, S). start: weights to begin with, (S,)."""
+        config, added = self.config, _grain_of_haze(self.pairs, component)
+        draw = torch.Generator().manual_seed(seed)
+        weights = start.clone().requires_grad_(True)
+        alive, squares = torch.ones_like(start), torch.ones_like(start)
+        sizes = [size for size in config.sizes if size < len(start)]
+        for size in (len(start), *sizes) if sizes else ():
+            if size < len(start):
+                matters = (weights.detach() * alive).square() * squares
+                alive[matters.argsort(descending=True)[size:]] = 0.0
+            optimizer = torch.optim.Adam([weights], betas=(0.8, 0.95))
+            steps = config.steps if size == len(start) else config.again
+            for step in range(steps):
+                optimizer.param_groups[0]["lr"] = config.rate * (1 - 0.9 * step / steps)
+                some = s[torch.randint(len(s), (config.batch,), generator=draw)]
+                part = torch.rand(config.batch, 1, generator=draw).clamp_min(0.1).to(s.device)
+                optimizer.zero_grad()
+                self._cost(some, part, weights * alive, component, added).backward()
+                optimizer.step()
+            squares = optimizer.state[weights]["exp_avg_sq"]
+            if size < len(start):
+                yield (weights * alive).detach().clone()
+
+    def _cost(self, s: Tensor, part: Tensor, weights: Tensor, component: int, added: tuple[Tensor, Tensor]) -> Tensor:
+        """What is wrong with pictures of s (B, S) that are turned by `part` (B, 1) of the weights (S,)."""
+        generator, model, config = self.generator, self.model, self.config
+        with torch.no_grad():
+            before = to_grey(generator.from_s(s, "constant"))
+            cells, known, expected = pooled(before), self.lv(fd_echo.for_lv(before))[0], model.expected(before)
+            goal = part * config.goal * strongest_reading(component)
+            wanted = expected[component] * goal
+            speckle = (added[0] + added[1] * _blocks(before)).clamp_min(0) * part
+            wall = model.wall(before, component)
+        # not clipped: what is clipped has no slope
+        after = likeness.grey(generator.from_s(s + part * weights * generator.s_std, "constant"))
+        change = pooled(after) - cells
+        found = F.binary_cross_entropy_with_logits(self.lv(fd_echo.for_lv(after))[0], (known > 0).float())
+        read = model.read(expected, change)
+        off = torch.cat([read[:, component, None] - goal, read[:, :component], read[:, component + 1 :]], dim=1)
+        grainier = _grain(after) - _grain(before) - speckle
+        brighter = (change * wall).sum(1) / (cells * wall).sum(1).clamp_min(0.1)
+        return (
+            (change - wanted).square().sum() / wanted.square().sum().clamp_min(1e-6)
+            + config.reading * off.square().sum(1).mean()
+            + config.lv * found
+            + config.grain * grainier.square().sum() / speckle.square().sum().clamp_min(1e-6)
+            + config.wall * ((brighter / part[:, 0]).mean() / WALL) ** 2
+            + config.many * weights.abs().sum()
+            + config.far * weights.square().sum()
+        )
 
 
 def _blocks(grey: Tensor) -> Tensor:
