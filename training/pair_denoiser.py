@@ -43,7 +43,7 @@ class PairDenoiserConfig:
     side: int = pairs_pool.SIDE
     grain: float = 1.4
     clouds: float = 0.3
-    empty: float = 0.25
+    empty: float = 0.3
 
     @property
     def output(self) -> str:

@@ -8,7 +8,7 @@ darkening that the change is.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -24,6 +24,7 @@ from training.data.phantom_pool import CHANGE_SCALE, PoolConfig, TrainingBatch
 from training.data.pool import Pool
 
 SIDE = 256  # pixels: what denoising networks work on
+LEAST_SEEN = 0.03  # full grey scales: a smooth deviation that nobody sees
 
 
 def sectors(grey: NDArray[np.uint8], least: int = 12, part: float = 0.01) -> NDArray[np.bool_]:
@@ -82,7 +83,7 @@ def open_pool(folder: Path, config: PoolConfig) -> Pool:
 
 
 def _noise(
-    shape: tuple[int, int, int], sigmas: Sequence[float], rng: np.random.Generator, place: torch.device
+    shape: tuple[int, int, int], sigmas: NDArray[np.float64], rng: np.random.Generator, place: torch.device
 ) -> Tensor:
     """Gaussian noise of variance 1, smoothed by `sigmas` pixels down and across: float32 (N, 1, H, W)."""
     seeded = torch.Generator(place).manual_seed(int(rng.integers(2**62)))
@@ -123,6 +124,32 @@ def heartless(size: int, side: int, rng: np.random.Generator, device: torch.devi
     return (level + drawn(0.3, 1.6) * grain(size, side, rng, device)).clamp(0, 1)
 
 
+def visible(clean: Tensor, noisy: Tensor, speckle: Tensor, sector: Tensor) -> Tensor:
+    """How far what a clean picture shows can still be seen in the noisy one, 0-1: float32 like them all, (N, 1, side,
+    side).
+
+    In windows of a fifth of the side, the deviation of the noisy grey that goes with the clean one's is held against
+    `LEAST_SEEN` and what is left of the speckle that both are given once it is averaged as an eye does. 0 up to there,
+    1 from twice as much on, and so around it, as far as half a chamber is wide. Without it a network is asked to draw
+    the usual heart into haze that shows none.
+    """
+    cell = max(1, sector.shape[-1] // 32)
+    weight = F.avg_pool2d(sector, cell)
+
+    def cells(x: Tensor) -> Tensor:
+        return F.avg_pool2d(x * sector, cell) / weight.clamp_min(1e-3)
+
+    def mean(x: Tensor) -> Tensor:
+        return F.avg_pool2d(x * weight, 7, 1, 3) / F.avg_pool2d(weight, 7, 1, 3).clamp_min(1e-3)
+
+    a, b = cells(clean), cells(noisy)
+    goes_along = (mean(a * b) - mean(a) * mean(b)) / (mean(a * a) - mean(a) ** 2).clamp_min(1e-4).sqrt()
+    left = F.avg_pool2d(cells(speckle), 3, 1, 1).std((1, 2, 3), keepdim=True)
+    seen = (goes_along / (LEAST_SEEN + left) - 1).clamp(0, 1) * (weight > 0)
+    seen = F.avg_pool2d(F.max_pool2d(seen, 7, 1, 3), 5, 1, 2, count_include_pad=False)  # a wall tells of its chamber
+    return F.interpolate(seen, size=sector.shape[-2:], mode="bilinear", align_corners=False)
+
+
 def batches(
     pool: Pool,
     size: int,
@@ -137,8 +164,9 @@ def batches(
 ) -> Iterator[TrainingBatch]:
     """Random batches without end, varied as the phantom's are and brought to `side` pixels.
 
-    output: "image" asks for the clean picture, "gain" for the noisy one plus the change.  grainy: most fine speckle
-    that both pictures are given, as a share of what a scanner shows: enlarged pictures have none, frames have.
+    output: "image" asks for the clean picture, "gain" for the noisy one plus as much of the change as is `visible`.
+    grainy: most fine speckle that both pictures are given, as a share of what a scanner shows: enlarged pictures have
+    none, frames have.
     cloudy: how much haze varies over the picture beyond what the generator draws, as a standard deviation of its log.
     empty: share of the pictures that `heartless` ones take the place of, to be left as they are; a generator of hearts
     draws none, and a network that has seen none finds a heart in everything.
@@ -150,14 +178,15 @@ def batches(
             maps = [F.interpolate(m, size=(side, side), mode="bilinear", align_corners=False) for m in maps]
         noisy, target, change, confidence, sector = maps
         sector = (sector > 0.5).float()
+        kept = noisy + change
         if cloudy:
-            kept = noisy + change
             change = change * torch.exp(cloudy * clouds(size, side, rng, device))
             noisy = (kept - change).clamp(0, 1)
-        if grainy:
-            share = torch.from_numpy(rng.uniform(0, grainy, (size, 1, 1, 1)).astype(np.float32)).to(device)
-            speckle = share * grain(size, side, rng, device)
-            noisy, target = ((x + speckle * (x > 0)).clamp(0, 1) for x in (noisy, target))
+        share = torch.from_numpy(rng.uniform(0, grainy, (size, 1, 1, 1)).astype(np.float32)).to(device)
+        speckle = share * grain(size, side, rng, device)
+        seen = visible(kept, noisy, speckle, sector)
+        change, confidence = change * seen, confidence * seen
+        noisy, target = ((x + speckle * (x > 0)).clamp(0, 1) for x in (noisy, target))
         none = torch.from_numpy(rng.random(size) < empty).to(device)
         if none.any():
             noisy[none] = target[none] = heartless(int(none.sum()), side, rng, device)
