@@ -221,7 +221,10 @@ def evaluate(
     ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the report.")] = Path("runs/evaluation"),
     quick: Annotated[bool, typer.Option("--quick", help="A handful of frames, to see that it works.")] = False,
-    card: Annotated[Path | None, typer.Option(help="Model card (JSON) to put its network's figures into.")] = None,
+    card: Annotated[
+        list[Path] | None,
+        typer.Option(help="Model card (JSON) to put its network's figures into; may be repeated."),
+    ] = None,
 ) -> None:
     """Measure the networks on held-out phantom loops and on real ones: truth, inventions, flicker, confidence, time."""
     import json
@@ -234,11 +237,11 @@ def evaluate(
     from training.publish import add_figures
 
     with clear_errors():
-        name = store.read_card(card).name if card is not None else ""
+        names = {path: store.read_card(path).name for path in card or []}
         sizes = stage.QUICK if quick else stage.Sizes()
         report = stage.evaluate(weights or [], output, sizes, real=real, clear=clear or [])
-        if card is not None:
-            add_figures(card, report.of(name))
+        for path, name in names.items():
+            add_figures(path, report.of(name))
     print(json.dumps(report.figures, indent=2))
 
 

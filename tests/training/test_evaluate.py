@@ -419,8 +419,10 @@ def test_the_command_prints_figures_and_fills_the_card(tmp_path, monkeypatch):
 
     from training.cli import app
 
-    card = tmp_path / "fast.json"
-    card.write_text((ROOT / "resources" / "weights" / "fast.json").read_text())
+    card, other = tmp_path / "fast.json", tmp_path / "unet.json"
+    content = json.loads((ROOT / "resources" / "weights" / "fast.json").read_text())
+    card.write_text(json.dumps(content))
+    other.write_text(json.dumps({**content, "name": "unet", "figures": {}}))
     seen = {}
 
     def evaluate(wanted, folder, sizes, *, real, clear):
@@ -428,8 +430,8 @@ def test_the_command_prints_figures_and_fills_the_card(tmp_path, monkeypatch):
         return stage.Report({"fast gCNR median": 0.91, "unet gCNR median": 0.5}, ("fast", "unet"), ())
 
     monkeypatch.setattr(stage, "evaluate", evaluate)
-    words = ["evaluate", "--weights", "fast", "--quick", "--clear", "a.mp4", "--clear", "b.mp4", "--card", str(card)]
-    result = CliRunner().invoke(app, words)
+    words = ["evaluate", "--weights", "fast", "--quick", "--clear", "a.mp4", "--clear", "b.mp4"]
+    result = CliRunner().invoke(app, [*words, "--card", str(card), "--card", str(other)])
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["fast gCNR median"] == 0.91
     assert seen["wanted"] == ["fast"]
@@ -438,6 +440,7 @@ def test_the_command_prints_figures_and_fills_the_card(tmp_path, monkeypatch):
     figures = store.read_card(card).figures
     assert figures["fast gCNR median"] == 0.91
     assert "unet gCNR median" not in figures
+    assert store.read_card(other).figures["unet gCNR median"] == 0.5
 
 
 def test_clear_real_frames_come_nearer_to_what_they_were(realdata):

@@ -236,15 +236,17 @@ def test_what_is_missing_is_said(folder, made, tmp_path, monkeypatch):
         PairsConfig(count=10, shard=4)
 
 
-def test_heartless_pictures_are_tissue_of_every_brightness_without_a_shape_in_it():
+def test_heartless_pictures_are_speckle_over_tissue_of_every_brightness():
     rng = np.random.default_rng(1)
     drawn = torch.cat([pairs_pool.heartless(4, 128, rng, CPU) for _ in range(16)])
-    assert drawn.min() >= 0 and drawn.max() <= 1
+    assert drawn.shape == (64, 1, 128, 128) and drawn.min() >= 0 and drawn.max() <= 1
     levels = drawn.mean((1, 2, 3))
     assert levels.min() < 0.25 and levels.max() > 0.6
-    smooth = torch.nn.functional.avg_pool2d(drawn, 32)
-    rough = smooth - smooth.mean((3,), keepdim=True)  # along a row, where depth has no part
-    assert float(rough.abs().mean()) < 0.06
+    speckle = drawn - torch.nn.functional.avg_pool2d(drawn, 15, 1, 7, count_include_pad=False)
+    grey = (levels > 0.3) & (levels < 0.7)
+    assert speckle[grey].std((1, 2, 3)).min() > 0.015
+    wide = torch.nn.functional.avg_pool2d(drawn[grey], 16)
+    assert 0.02 < float(wide.std((2, 3)).median()) < 0.15
 
 
 def test_what_haze_and_speckle_hide_is_not_asked_for():

@@ -24,7 +24,7 @@ from training.data.phantom_pool import CHANGE_SCALE, PoolConfig, TrainingBatch
 from training.data.pool import Pool
 
 SIDE = 256  # pixels: what denoising networks work on
-LEAST_SEEN = 0.03  # full grey scales: a smooth deviation that nobody sees
+LEAST_SEEN = 0.022  # full grey scales: a smooth deviation that nobody sees
 
 
 def sectors(grey: NDArray[np.uint8], least: int = 12, part: float = 0.01) -> NDArray[np.bool_]:
@@ -105,22 +105,33 @@ def grain(size: int, side: int, rng: np.random.Generator, device: torch.device) 
     return (level - level.mean()) / 60
 
 
-def clouds(size: int, side: int, rng: np.random.Generator, device: torch.device) -> Tensor:
-    """Smooth random fields of variance 1, float32 (size, 1, side, side), an eighth to a half of the side wide."""
-    coarse = side // 8
-    field = _noise((size, coarse, coarse), rng.uniform(0.05, 0.125, 2) * coarse, rng, device)
+def clouds(
+    size: int, side: int, rng: np.random.Generator, device: torch.device, widths: tuple[float, float] = (0.05, 0.125)
+) -> Tensor:
+    """Smooth random fields of variance 1, float32 (size, 1, side, side). widths: of the Gaussian that made them, as
+    shares of the side, from and to; down and across are drawn each for itself."""
+    coarse = side // 4
+    field = _noise((size, coarse, coarse), np.exp(rng.uniform(*np.log(widths), 2)) * coarse, rng, device)
     return F.interpolate(field, size=(side, side), mode="bicubic", align_corners=False)
 
 
 def heartless(size: int, side: int, rng: np.random.Generator, device: torch.device) -> Tensor:
-    """Pictures of speckle in which there is no heart, float32 (size, 1, side, side) in [0, 1]: even tissue of any
-    brightness, brighter or darker with depth and in wide clouds, as haze would have it."""
+    """Pictures of speckle in which there is no heart, float32 (size, 1, side, side) in [0, 1]: tissue of any
+    brightness, brighter or darker with depth, in clouds and layers and around the apex as haze would have it, and a
+    rib's shadow in half of them."""
 
     def drawn(low: float, high: float) -> Tensor:
         return torch.from_numpy(rng.uniform(low, high, (size, 1, 1, 1)).astype(np.float32)).to(device)
 
-    depth = torch.linspace(-0.5, 0.5, side, device=device).reshape(1, 1, side, 1)
-    level = drawn(0.08, 0.8) + drawn(-0.35, 0.35) * depth + drawn(0.0, 0.1) * clouds(size, side, rng, device)
+    half = torch.linspace(-0.5, 0.5, side, device=device)
+    down, across = half.reshape(1, 1, side, 1), half.reshape(1, 1, 1, side)
+    level = drawn(0.08, 0.8) + drawn(-0.35, 0.35) * down
+    level = level + drawn(0, 0.1) * clouds(size, side, rng, device)
+    level = level + drawn(0, 0.1) * clouds(size, side, rng, device, (0.02, 0.3))
+    near = torch.exp(-((down + 0.5) ** 2 + across**2) / drawn(0.1, 0.4) ** 2)
+    angle = torch.atan2(across, down + drawn(0.5, 0.6)) - drawn(-0.6, 0.6)
+    shadow = torch.exp(-0.5 * (angle / drawn(0.02, 0.2)) ** 2) * (drawn(-1, 1) > 0)
+    level = level + drawn(0, 0.3) * near - drawn(0, 0.5) * shadow
     return (level + drawn(0.3, 1.6) * grain(size, side, rng, device)).clamp(0, 1)
 
 
