@@ -111,7 +111,8 @@ def clouds(
     """Smooth random fields of variance 1, float32 (size, 1, side, side). widths: of the Gaussian that made them, as
     shares of the side, from and to; down and across are drawn each for itself."""
     coarse = side // 4
-    field = _noise((size, coarse, coarse), np.exp(rng.uniform(*np.log(widths), 2)) * coarse, rng, device)
+    low, high = np.log(widths)
+    field = _noise((size, coarse, coarse), np.exp(rng.uniform(low, high, 2)) * coarse, rng, device)
     return F.interpolate(field, size=(side, side), mode="bicubic", align_corners=False)
 
 
