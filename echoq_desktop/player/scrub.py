@@ -68,6 +68,14 @@ class ScrubBar(QSlider):
         span = max(self.maximum(), 1)
         return EDGE + frame / span * (self.width() - 2 * EDGE)
 
+    def _part(self, start: int, end: int, top: float, height: float) -> QRectF:
+        """What frames `start` up to `end` cover of the width; all of it where there is one frame only."""
+        last = self.width() - EDGE
+        if self.maximum() == 0:
+            return QRectF(EDGE, top, last - EDGE, height)
+        left, right = max(self.x_of(start - 0.5), EDGE), min(self.x_of(end - 0.5), last)
+        return QRectF(left, top, right - left, height)
+
     def frame_at(self, x: float) -> int:
         """The frame nearest to a widget x."""
         share = (x - EDGE) / max(self.width() - 2 * EDGE, 1.0)
@@ -162,9 +170,7 @@ class ScrubBar(QSlider):
             if result is not None and self._session.missing(pane) is None:
                 painter.setBrush(theme.pane_colour(pane))
                 for start, end in _runs(np.asarray(result.done)):
-                    left, right = self.x_of(start - 0.5), self.x_of(end - 0.5)
-                    left, right = max(left, EDGE), min(right, self.width() - EDGE)
-                    painter.drawRect(QRectF(left, top, right - left, LANE))
+                    painter.drawRect(self._part(start, end, top, LANE))
             top += LANE + GAP
 
     def _paint_r_waves(self, painter: QPainter, track: QRectF) -> None:
@@ -183,8 +189,7 @@ class ScrubBar(QSlider):
         lost[[t for t in self._session.regions.findings.reasons if t < len(lost)]] = True
         painter.setBrush(QColor(theme.ERROR))
         for start, end in _runs(lost):
-            left, right = max(self.x_of(start - 0.5), EDGE), min(self.x_of(end - 0.5), self.width() - EDGE)
-            painter.drawRect(QRectF(left, track.bottom() + 1.0, right - left, 1.5))
+            painter.drawRect(self._part(start, end, track.bottom() + 1.0, 1.5))
 
     def _paint_marks(self, painter: QPainter, track: QRectF) -> None:
         """ED and ES above the track."""

@@ -44,7 +44,7 @@ def test_every_part_is_there(ran: tuple[dict, str]) -> None:
 @pytest.mark.slow
 def test_every_method_is_measured_alone_and_through_the_door(ran: tuple[dict, str]) -> None:
     rows = [row for row in ran[0]["inference"] if row["device"] == "cpu"]
-    wanted = {(name, path) for name in ("fast", "unet", "bm3d") for path in ("alone", "door")}
+    wanted = {(name, path) for name in ("fast", "unet", "pairs", "bm3d") for path in ("alone", "door")}
     assert {(row["method"], row["path"]) for row in rows if row["skipped"] is None} >= wanted
     assert {row["precision"] for row in rows if (row["method"], row["path"]) == ("fast", "alone")} == {
         "float32",
@@ -52,7 +52,7 @@ def test_every_method_is_measured_alone_and_through_the_door(ran: tuple[dict, st
     }
     assert {row["weights"] for row in rows if row["method"] == "unet"} == {"random weights"}
     own = [row for row in rows if row["path"] == "door" and row["own_batch"]]
-    assert {row["method"] for row in own} == {"fast", "unet", "bm3d"}
+    assert {row["method"] for row in own} == {"fast", "unet", "pairs", "bm3d"}
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hands import HEART, LEFT, LV, METHOD, MYOCARDIUM, apart, at, destroy, drag, draw, key, open_path
@@ -15,6 +16,7 @@ from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent, QKeySequence
 from PySide6.QtWidgets import QMessageBox, QToolButton
 
+from echoq_desktop import theme
 from echoq_desktop.engine import Engine
 from echoq_desktop.loop_state import region_path, sample_path
 from echoq_desktop.main_window import NOTICE, MainWindow
@@ -22,6 +24,7 @@ from echoq_desktop.preferences import Preferences
 from echoq_desktop.session import Session
 from echoq_models import resources
 from tests import make_files
+from tests.shared import fan_frames
 
 # opening and playing
 
@@ -48,6 +51,17 @@ def test_opening_plays_at_once_and_all_panes_show_the_same_frame(
     assert not clock.playing
     assert window.windowTitle().startswith("heart.dcm")
     assert window.strip.count() == 1
+
+
+def test_a_still_that_is_done_fills_its_lane_in_the_scrub_bar(window: MainWindow, qtbot: Any, tmp_path: Path) -> None:
+    path = tmp_path / "still.png"
+    cv2.imwrite(str(path), fan_frames(1, 120, 160)[0])
+    open_path(window, qtbot, path)
+    qtbot.waitUntil(lambda: (result := window.session.result(METHOD)) is not None and bool(result.done.all()))
+    scrub = window.transport.scrub
+    picture, colour = scrub.grab().toImage(), theme.pane_colour(METHOD).rgb()
+    lane = [x for x in range(picture.width()) if any(picture.pixel(x, y) == colour for y in range(picture.height()))]
+    assert lane[0] < 20 and lane[-1] > scrub.width() - 20 and len(lane) == lane[-1] - lane[0] + 1
 
 
 def test_steps_home_end_and_scrub(window: MainWindow, heart: Path, qtbot: Any) -> None:
