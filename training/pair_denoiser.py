@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class PairDenoiserConfig:
     """name, title: of the weights.  architecture: see `denoise.architectures.build`.  side: of the pictures it is
-    trained on; networks in use work on 256.  grain, clouds, empty: see `pairs_pool.batches`."""
+    trained on; networks in use work on 256.  grain, clouds, empty: see `pairs_pool.Variety`.  gamma: see
+    `phantom_pool.PoolConfig`."""
 
     name: str = "pairs"
     title: str = "Fast network, trained on generated pairs"
@@ -44,6 +45,7 @@ class PairDenoiserConfig:
     grain: float = 1.4
     clouds: float = 0.3
     empty: float = 0.3
+    gamma: float = 1.6
 
     @property
     def output(self) -> str:
@@ -73,9 +75,8 @@ def image_loss(config: LossConfig) -> Loss[TrainingBatch]:
 def settings(recipe: PipelineConfig) -> DenoiserConfig:
     """The denoiser's part of the recipe, as the phantom's denoisers have it."""
     own = recipe.denoiser
-    return DenoiserConfig(
-        own.name, own.title, own.architecture, recipe.denoiser_train, PoolConfig(gamma=1.6), recipe.denoiser_loss
-    )
+    data = PoolConfig(gamma=own.gamma)
+    return DenoiserConfig(own.name, own.title, own.architecture, recipe.denoiser_train, data, recipe.denoiser_loss)
 
 
 def train(
@@ -106,9 +107,8 @@ def train(
     share = config.train.batch // distributed.world()
     denoiser = recipe.denoiser
     output = denoiser.output
-    batches = pairs_pool.batches(
-        pool, share, seed, device, config.data, output, denoiser.side, denoiser.grain, denoiser.clouds, denoiser.empty
-    )
+    variety = pairs_pool.Variety(denoiser.grain, denoiser.clouds, denoiser.empty)
+    batches = pairs_pool.batches(pool, share, seed, device, config.data, output, denoiser.side, variety)
     loss = (image_loss if output == "image" else gain_loss)(config.loss)
     curves = Curves(own / "curves")
     trainer.run(batches, loss, say, lambda entry: curves.add(entry, entry["step"]))

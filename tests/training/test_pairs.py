@@ -19,6 +19,7 @@ from tests.training import planted
 from training import pair_denoiser, pairs
 from training.channels import ChannelsConfig
 from training.data import pairs_pool
+from training.data.pairs_pool import Variety
 from training.data.phantom_pool import CHANGE_SCALE, PoolConfig, TrainingBatch
 from training.denoiser import LossConfig
 from training.loop import TrainConfig
@@ -163,15 +164,17 @@ def test_batches_are_what_each_form_asks_for(folder):
         assert batch.noisy.shape == batch.target.shape == (16, 1, 64, 64)
         same = torch.allclose(batch.target, (batch.noisy + batch.change).clamp(0, 1) * batch.sector, atol=1e-6)
         assert same == (output == "gain")
-        grainy = next(pairs_pool.batches(pool, 16, 0, CPU, PoolConfig(), output, side=64, grainy=1.0))
+        grainy = next(pairs_pool.batches(pool, 16, 0, CPU, PoolConfig(), output, side=64, variety=Variety(grain=1.0)))
         assert (grainy.change >= batch.change).all() and torch.equal(grainy.sector, batch.sector)
         assert float((grainy.noisy - batch.noisy)[batch.noisy > 0].std()) > 0.02
         assert not bool(((grainy.noisy != 0) & (batch.noisy == 0)).any())  # black stays black
-        cloudy = next(pairs_pool.batches(pool, 16, 0, CPU, PoolConfig(), output, side=64, cloudy=0.3))
+        cloudy = next(pairs_pool.batches(pool, 16, 0, CPU, PoolConfig(), output, side=64, variety=Variety(clouds=0.3)))
         plain = (batch.confidence > 0.999) & (cloudy.confidence > 0.999) & (cloudy.noisy > 0) & (cloudy.noisy < 1)
         assert torch.allclose(*((x.noisy + x.change)[plain] for x in (batch, cloudy)), atol=1e-3)
         assert 0.15 < float((cloudy.change / batch.change)[plain & (batch.change < -0.05)].log().std()) < 0.4
-        heartless = next(pairs_pool.batches(pool, 16, 0, CPU, PoolConfig(), output, side=64, empty=1.0))
+        heartless = next(
+            pairs_pool.batches(pool, 16, 0, CPU, PoolConfig(), output, side=64, variety=Variety(empty=1.0))
+        )
         assert torch.equal(heartless.noisy, heartless.target) and not heartless.change.any()
         assert torch.equal(heartless.sector, batch.sector) and torch.equal(heartless.confidence, batch.sector)
         assert not heartless.noisy[heartless.sector == 0].any()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -21,10 +22,23 @@ from torch.nn import functional as F
 from echoq_models.errors import InputError
 from training.data import phantom_pool
 from training.data.phantom_pool import CHANGE_SCALE, PoolConfig, TrainingBatch
-from training.data.pool import Pool
+from training.data.pool import Pool, per_frame
 
 SIDE = 256  # pixels: what denoising networks work on
 LEAST_SEEN = 0.022  # full grey scales: a smooth deviation that nobody sees
+
+
+@dataclass(frozen=True)
+class Variety:
+    """What the generator's pairs lack. grain: most fine speckle that both pictures are given, as a share of what a
+    scanner shows: enlarged pictures have none, frames have.  clouds: how much haze varies over the picture beyond what
+    the generator draws, as a standard deviation of its log.  empty: share of the pictures that `heartless` ones take
+    the place of, to be left as they are; a generator of hearts draws none, and a network that has seen none finds a
+    heart in everything."""
+
+    grain: float = 0.0
+    clouds: float = 0.0
+    empty: float = 0.0
 
 
 def sectors(grey: NDArray[np.uint8], least: int = 12, part: float = 0.01) -> NDArray[np.bool_]:
@@ -121,10 +135,11 @@ def heartless(size: int, side: int, rng: np.random.Generator, device: torch.devi
     brightness, brighter or darker with depth, in clouds and layers and around the apex as haze would have it, and a
     rib's shadow in half of them."""
 
-    def drawn(low: float, high: float) -> Tensor:
-        return torch.from_numpy(rng.uniform(low, high, (size, 1, 1, 1)).astype(np.float32)).to(device)
-
     half = torch.linspace(-0.5, 0.5, side, device=device)
+
+    def drawn(low: float, high: float) -> Tensor:
+        return per_frame(rng.uniform(low, high, size), half)
+
     down, across = half.reshape(1, 1, side, 1), half.reshape(1, 1, 1, side)
     level = drawn(0.08, 0.8) + drawn(-0.35, 0.35) * down
     level = level + drawn(0, 0.1) * clouds(size, side, rng, device)
@@ -170,18 +185,11 @@ def batches(
     config: PoolConfig,
     output: str,
     side: int = SIDE,
-    grainy: float = 0.0,
-    cloudy: float = 0.0,
-    empty: float = 0.0,
+    variety: Variety = Variety(),
 ) -> Iterator[TrainingBatch]:
-    """Random batches without end, varied as the phantom's are and brought to `side` pixels.
+    """Random batches without end, varied as the phantom's are and as `variety` says, and brought to `side` pixels.
 
     output: "image" asks for the clean picture, "gain" for the noisy one plus as much of the change as is `visible`.
-    grainy: most fine speckle that both pictures are given, as a share of what a scanner shows: enlarged pictures have
-    none, frames have.
-    cloudy: how much haze varies over the picture beyond what the generator draws, as a standard deviation of its log.
-    empty: share of the pictures that `heartless` ones take the place of, to be left as they are; a generator of hearts
-    draws none, and a network that has seen none finds a heart in everything.
     """
     rng = np.random.default_rng([seed, 1])
     for batch in phantom_pool.batches(pool, size, seed, device, config):
@@ -191,15 +199,17 @@ def batches(
         noisy, target, change, confidence, sector = maps
         sector = (sector > 0.5).float()
         kept = noisy + change
-        if cloudy:
-            change = change * torch.exp(cloudy * clouds(size, side, rng, device))
+        if variety.clouds:
+            change = change * torch.exp(variety.clouds * clouds(size, side, rng, device))
             noisy = (kept - change).clamp(0, 1)
-        share = torch.from_numpy(rng.uniform(0, grainy, (size, 1, 1, 1)).astype(np.float32)).to(device)
-        speckle = share * grain(size, side, rng, device)
+        speckle = torch.zeros_like(noisy)
+        if variety.grain:
+            share = per_frame(rng.uniform(0, variety.grain, size), noisy)
+            speckle = share * grain(size, side, rng, device)
         seen = visible(kept, noisy, speckle, sector)
         change, confidence = change * seen, confidence * seen
         noisy, target = ((x + speckle * (x > 0)).clamp(0, 1) for x in (noisy, target))
-        none = torch.from_numpy(rng.random(size) < empty).to(device)
+        none = torch.from_numpy(rng.random(size) < variety.empty).to(device)
         if none.any():
             noisy[none] = target[none] = heartless(int(none.sum()), side, rng, device)
             change[none], confidence[none] = 0, 1

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from echoq_models.segment.architecture import SIDE
 from training.data.not_echo import not_echo
-from training.data.pool import Pool, ShardConfig
+from training.data.pool import Pool, ShardConfig, per_frame
 from training.phantom.config import AnatomyConfig, DisplayConfig, EchoConfig, GridConfig, HazeConfig, PhantomConfig
 from training.phantom.loops import simulate_loops
 from training.phantom.simulate import PhantomBatch, seeded, simulate, simulate_structureless
@@ -225,15 +225,11 @@ def _stranded(frames: Tensor, lv: Tensor, rng: np.random.Generator, config: LvPo
     coarse = torch.from_numpy(rng.normal(size=(size, 1, side // 8, side // 5)).astype(np.float32)).to(frames.device)
     pieces = F.interpolate(coarse, (side, side), mode="bicubic", align_corners=True)
     near_wall = F.avg_pool2d(lv, 25, 1, 12) < 0.93
-    pieces = (pieces - _per_frame(rng.uniform(0.5, 1.5, size), frames)).clamp(0, 0.4) / 0.4
+    pieces = (pieces - per_frame(rng.uniform(0.5, 1.5, size), frames)).clamp(0, 0.4) / 0.4
     grey = torch.quantile(frames[:, 1].flatten(1), 0.93, dim=1)[:, None, None, None]
     grain = torch.from_numpy(rng.uniform(0.5, 1.2, (size, 1, side, side)).astype(np.float32)).to(frames.device)
-    level = grey * _per_frame(rng.uniform(0.4, 1.1, size) * chosen, frames)
+    level = grey * per_frame(rng.uniform(0.4, 1.1, size) * chosen, frames)
     return torch.maximum(frames, level * F.avg_pool2d(grain, 3, 1, 1) * pieces * lv * near_wall)
-
-
-def _per_frame(values: NDArray[np.floating], like: Tensor) -> Tensor:
-    return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(like.device)[:, None, None, None]
 
 
 def _shown(frames: Tensor, rng: np.random.Generator, config: LvPoolConfig) -> Tensor:
@@ -241,16 +237,16 @@ def _shown(frames: Tensor, rng: np.random.Generator, config: LvPoolConfig) -> Te
     inside = (frames > 0).float()
     coarse = torch.from_numpy(rng.normal(size=(size, 1, 4, 4)).astype(np.float32)).to(frames.device)
     uneven = F.interpolate(coarse, (side, side), mode="bicubic", align_corners=True)
-    frames = frames + inside * uneven * _per_frame(rng.uniform(0, config.uneven, size), frames)
-    frames = frames.clamp(0, 1) ** _per_frame(np.exp(rng.uniform(-1, 1, size) * np.log(config.gamma)), frames)
-    frames = frames * _per_frame(rng.uniform(0.5, 1.3, size), frames) - inside * _per_frame(
+    frames = frames + inside * uneven * per_frame(rng.uniform(0, config.uneven, size), frames)
+    frames = frames.clamp(0, 1) ** per_frame(np.exp(rng.uniform(-1, 1, size) * np.log(config.gamma)), frames)
+    frames = frames * per_frame(rng.uniform(0.5, 1.3, size), frames) - inside * per_frame(
         rng.uniform(0, 0.12, size) * (rng.random(size) < 0.4), frames
     )
     blurred = F.avg_pool2d(F.pad(frames, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    share = _per_frame(rng.uniform(0, config.blur, size) * (rng.random(size) < 0.5), frames).clamp(max=1)
+    share = per_frame(rng.uniform(0, config.blur, size) * (rng.random(size) < 0.5), frames).clamp(max=1)
     frames = frames + share * (blurred - frames)
     grain = torch.from_numpy(rng.normal(size=(size, 1, side, side)).astype(np.float32)).to(frames.device)
-    frames = frames + inside * grain * _per_frame(rng.uniform(0, 0.06, size) * (rng.random(size) < 0.5), frames)
+    frames = frames + inside * grain * per_frame(rng.uniform(0, 0.06, size) * (rng.random(size) < 0.5), frames)
     return (frames * _shadow(size, side, rng, config).to(frames.device)).clamp(0, 1)
 
 

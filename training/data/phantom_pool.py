@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.data.pool import Pool, ShardConfig
+from training.data.pool import Pool, ShardConfig, per_frame
 from training.phantom.config import AnatomyConfig, PhantomConfig
 from training.phantom.simulate import PhantomBatch, seeded, simulate, simulate_structureless
 
@@ -131,10 +131,6 @@ def _varied(batch: TrainingBatch, rng: np.random.Generator, config: PoolConfig, 
     return TrainingBatch(noisy * sector, target * sector, change * sector, confidence * sector, sector)
 
 
-def _per_frame(values: NDArray[np.float64], like: Tensor) -> Tensor:
-    return torch.from_numpy(values.astype(np.float32)).to(like.device)[:, None, None, None]
-
-
 def _moved(maps: Tensor, rng: np.random.Generator, config: PoolConfig) -> Tensor:
     """(B, C, H, W) mirrored at random; a share `config.varied` turned, zoomed (both ways differently) and shifted."""
     size = len(maps)
@@ -157,10 +153,10 @@ def _shown(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Pictures and change through another gamma, and a share of them darker, as on a scanner whose gain is low."""
     size = len(noisy)
-    gamma = _per_frame(
+    gamma = per_frame(
         np.exp(rng.uniform(-1, 1, size) * np.log(config.gamma) * (rng.random(size) < config.varied)), noisy
     )
-    level = _per_frame(np.where(rng.random(size) < config.dimmed, rng.uniform(0.35, 1.0, size), 1.0), noisy)
+    level = per_frame(np.where(rng.random(size) < config.dimmed, rng.uniform(0.35, 1.0, size), 1.0), noisy)
 
     def curve(grey: Tensor) -> Tensor:
         """Below black, where no display shows anything, the change goes on in a straight line."""

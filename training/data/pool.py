@@ -39,6 +39,11 @@ class ShardConfig:
         return self.live == "yes" or (self.live == "auto" and device.type == "cuda")
 
 
+def per_frame(values: NDArray[np.floating], like: Tensor) -> Tensor:
+    """One number for each of N frames (N,) as float32 (N, 1, 1, 1), where `like` is."""
+    return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(like.device)[:, None, None, None]
+
+
 def write_shard(folder: Path, number: int, arrays: Mapping[str, NDArray[np.generic]]) -> None:
     """Write the arrays of shard `number` into `folder`, whole or not at all."""
     temporary = folder / f"part_{number:05d}"
